@@ -1,0 +1,117 @@
+//! `bdaemonctl send`: words, or each line of standard input, into a pipe.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Instant;
+
+use clap::Args;
+use memchr::{memchr2, memrchr2};
+
+use super::writer::PipeWriter;
+use super::{CtlError, choose_pipe};
+use crate::config::{Config, Span};
+use crate::priority::Severity;
+
+/// Write a record, or each line of standard input as one
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// The priority: a severity, or FACILITY.SEVERITY, or a number from 0 to 191
+    #[arg(short, long, value_parser = priority)]
+    priority: Option<u8>,
+
+    /// The pipe to write to [default: the first one]
+    #[arg(short = 'n', long, value_name = "PIPE")]
+    pipe: Option<String>,
+
+    /// The longest to wait for a reader that is behind [default: for ever]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Span>,
+
+    /// The words of one record; none, or `-`, for standard input
+    #[arg(trailing_var_arg = true)]
+    message: Vec<OsString>,
+}
+
+/// Reads a priority as logger(1) does, and as the number that `<N>` has.
+fn priority(text: &str) -> Result<u8, String> {
+    let wrong = || {
+        let names = Severity::ALL.map(Severity::name).join(", ");
+        format!("write a severity ({names}), FACILITY.SEVERITY, or a number from 0 to 191")
+    };
+    if let Ok(number) = text.parse::<u8>() {
+        return if number <= 191 { Ok(number) } else { Err(wrong()) };
+    }
+    let (facility, severity) = match text.split_once('.') {
+        Some((facility, severity)) => {
+            let facility: crate::priority::Facility = facility.parse().map_err(|_| wrong())?;
+            (facility.code(), severity)
+        }
+        None => (0, text),
+    };
+    severity.parse::<Severity>().map(|severity| facility | severity as u8).map_err(|_| wrong())
+}
+
+impl Send {
+    pub(super) fn run(self, config: Option<&Path>) -> Result<(), CtlError> {
+        let pipe = choose_pipe(&Config::load(config)?, self.pipe.as_deref())?;
+        let prefix = self.priority.map_or(String::new(), |number| format!("<{number}>"));
+        let record = one_record(&prefix, &self.message)?;
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout.0);
+        let mut writer = PipeWriter::open(&pipe.path, deadline)?;
+        match record {
+            Some(record) => writer.write_record(&record)?,
+            None => send_lines(&mut io::stdin().lock(), &prefix, &mut writer)?,
+        }
+        Ok(())
+    }
+}
+
+/// The words as one record, with its newline; none when standard input is to be read.
+fn one_record(prefix: &str, words: &[OsString]) -> Result<Option<Vec<u8>>, CtlError> {
+    if words.is_empty() || words == ["-"] {
+        return Ok(None);
+    }
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+    let text = words.join(&b' ');
+    if memchr2(b'\n', 0, &text).is_some() {
+        return Err(CtlError::Data(
+            "a record has no newline; send several lines through standard input: command | bdaemonctl send",
+        ));
+    }
+    Ok(Some([prefix.as_bytes(), &text, b"\n"].concat()))
+}
+
+/// Sends each line as soon as it is there. A line of any length goes through in the memory of one
+/// read.
+fn send_lines(
+    input: &mut impl Read,
+    prefix: &str,
+    writer: &mut PipeWriter,
+) -> Result<(), CtlError> {
+    const READ_SIZE: usize = 64 << 10;
+    let mut buffer = vec![0; READ_SIZE];
+    let mut held = 0;
+    loop {
+        let count = match input.read(&mut buffer[held..]) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(CtlError::Stdin(error)),
+        };
+        let end = held + count;
+        let lines_end = memrchr2(b'\n', 0, &buffer[..end]).map_or(0, |newline| newline + 1);
+        writer.write_lines(prefix.as_bytes(), &buffer[..lines_end])?;
+        let at_end = count == 0;
+        if at_end || (lines_end == 0 && end == buffer.len()) {
+            writer.write_unfinished(prefix.as_bytes(), &buffer[lines_end..end], at_end)?;
+            held = 0;
+        } else {
+            buffer.copy_within(lines_end..end, 0);
+            held = end - lines_end;
+        }
+        if at_end {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The daemon: one process, one thread, one poll(2) loop.
+//!
+//! [`main`] is the program. `start` opens everything that can fail before anybody is told that it
+//! runs; `relay` moves records from inlets (a pipe each) to outlets (a target each); `change`
+//! puts a new configuration under it, all or nothing; `stop` delivers what is left.
+
+mod change;
+mod cli;
+mod detach;
+mod inlet;
+mod journal;
+mod outlet;
+mod pid_file;
+mod relay;
+mod start;
+mod stop;
+
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use self::cli::Cli;
+use self::detach::{Side, Starter, detach};
+use self::pid_file::PidFile;
+use self::relay::Relay;
+use crate::cli::{complain, parse, print};
+use crate::config::{Config, Span, Target};
+use crate::exit::Sysexit;
+use crate::sys::account::Identity;
+use crate::sys::signals::{Request, Signals};
+
+use self::start::StartError;
+
+const PROGRAM: &str = "bdaemon";
+
+/// The program `bdaemon`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    run(args).unwrap_or_else(|code| code).into()
+}
+
+fn run(args: impl IntoIterator<Item = OsString>) -> Result<Sysexit, Sysexit> {
+    let cli: Cli = parse(PROGRAM, args)?;
+    let config = Config::load(cli.config.as_deref()).map_err(|error| {
+        complain(PROGRAM, &error);
+        error.exit()
+    })?;
+    if cli.check {
+        return check(&config);
+    }
+    let foreground = cli.foreground;
+    let prepared = Prepared::new(cli, config).map_err(|error| {
+        complain(PROGRAM, &error);
+        error.exit()
+    })?;
+    let starter = if foreground {
+        Starter::Foreground
+    } else {
+        match detach(prepared.uses_stderr()) {
+            Ok(Side::Daemon(starter)) => starter,
+            // The lock of the pid file is the daemon's now: ending without unlocking it is
+            // what std::process::exit is for.
+            Ok(Side::Parent(code)) => std::process::exit(code as i32),
+            Err(error) => {
+                complain(PROGRAM, &error);
+                return Err(error.exit());
+            }
+        }
+    };
+    match Daemon::start(prepared) {
+        Ok(daemon) => {
+            starter.ready();
+            Ok(daemon.run())
+        }
+        Err(error) => {
+            starter.failed(&error);
+            Err(error.exit())
+        }
+    }
+}
+
+/// Prints the configuration as understood, and on standard error what this machine lacks for it.
+pub(crate) fn check(config: &Config) -> Result<Sysexit, Sysexit> {
+    for advice in config.advice() {
+        complain(PROGRAM, format_args!("warning: {advice}"));
+    }
+    print(config).map(|()| Sysexit::Ok).map_err(|error| {
+        complain(PROGRAM, format_args!("standard output: {error}"));
+        Sysexit::IoErr
+    })
+}
+
+/// What is known and held before the daemon leaves the terminal.
+struct Prepared {
+    config: Config,
+    /// The file that a reload reads; none means the default path.
+    config_path: Option<PathBuf>,
+    pid_file_option: Option<PathBuf>,
+    /// Whom to become, when started as root.
+    identity: Option<Identity>,
+    pid_file: PidFile,
+}
+
+impl Prepared {
+    fn uses_stderr(&self) -> bool {
+        let mut logs = self.config.pipes.iter().map(|pipe| &pipe.log).chain([&self.config.log]);
+        logs.any(|log| log.target == Target::Stderr)
+    }
+}
+
+/// The running daemon.
+struct Daemon {
+    config: Config,
+    config_path: Option<PathBuf>,
+    pid_file_option: Option<PathBuf>,
+    identity: Option<Identity>,
+    pid_file: PidFile,
+    signals: Signals,
+    relay: Relay,
+    started: Instant,
+    /// When pipes and targets are looked after next.
+    next_look: Instant,
+}
+
+impl Daemon {
+    /// Moves records until a signal ends it.
+    fn run(mut self) -> Sysexit {
+        log::info!("started and ready");
+        self.relay.move_along(Instant::now(), &[]);
+        loop {
+            if let Err(error) = self.relay.turn(self.signals.as_fd(), self.next_look) {
+                log::error!("poll: {error}");
+                return self.stop("a failing poll(2)");
+            }
+            let requests: Vec<_> = self.signals.pending().collect();
+            for request in requests {
+                match request {
+                    Request::Stop(signal) => return self.stop(signal),
+                    Request::Reload => self.reload(),
+                    Request::Reopen => self.reopen(),
+                    Request::Report => self.report(),
+                }
+            }
+            if Instant::now() >= self.next_look {
+                self.look_after();
+            }
+            self.relay.move_along(Instant::now(), &[]);
+        }
+    }
+
+    /// Looks, once a poll interval, whether pipes and targets are as they should be.
+    fn look_after(&mut self) {
+        self.next_look = Instant::now() + self.config.poll_interval;
+        let mut replaced = Vec::new();
+        for inlet in self.relay.inlets.iter_mut().filter(|inlet| !inlet.retired) {
+            let name = inlet.settings.name.clone();
+            let path = inlet.pipe.path().display().to_string();
+            if !inlet.was_active() {
+                log::debug!("pipe not ready: {name}");
+            }
+            if inlet.pipe.is_in_place().unwrap_or(false) {
+                continue;
+            }
+            match inlet.pipe.remake(&inlet.rights) {
+                Ok(None) => log::warn!("pipe {name}: the lock of {path} was gone; made again"),
+                Ok(Some(old)) => {
+                    log::warn!("pipe {name}: {path} was removed or replaced; made again");
+                    replaced.push(inlet.split_off(old, &self.relay.sender));
+                }
+                Err(error) => log::error!(
+                    "pipe {name}: {path} was removed or replaced, and making it again failed: {error}"
+                ),
+            }
+        }
+        self.relay.inlets.extend(replaced);
+        self.relay.outlets.iter_mut().for_each(outlet::Outlet::look_after);
+    }
+
+    /// Opens the targets anew, for a rotation.
+    fn reopen(&mut self) {
+        self.relay.outlets.iter_mut().for_each(outlet::Outlet::reopen);
+        log::info!("targets reopened");
+    }
+
+    /// Logs the statistics.
+    fn report(&self) {
+        let whole_seconds = |since: Instant| Span(Duration::from_secs(since.elapsed().as_secs()));
+        log::info!("up {}, {} pipes", whole_seconds(self.started), self.config.pipes.len());
+        for inlet in &self.relay.inlets {
+            let state = if inlet.retired { " (retired)" } else { "" };
+            log::info!(
+                "pipe {}{state}: {} records, {} bytes",
+                inlet.settings.name,
+                inlet.records,
+                inlet.bytes
+            );
+        }
+        for (_, outlet) in self.relay.outlets.iter() {
+            let state = outlet.stalled().map_or("ok".to_owned(), |(since, why)| {
+                format!("stalled for {}: {why}", whole_seconds(since))
+            });
+            log::info!(
+                "target {}: {} delivered, {} bytes waiting, {} retries, {state}",
+                outlet.destination,
+                outlet.delivered,
+                outlet.batch.backlog(),
+                outlet.retries
+            );
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Start-up: everything that can fail is tried here, and undone when a later step fails.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use nix::unistd;
+
+use super::change::Change;
+use super::cli::Cli;
+use super::journal;
+use super::pid_file::{PidFile, PidFileError};
+use super::relay::Relay;
+use super::{Daemon, Prepared};
+use crate::config::{Config, ConfigError};
+use crate::exit::Sysexit;
+use crate::line::Sender;
+use crate::pipe::PipeError;
+use crate::sys::account::{AccountError, Identity, PrivilegeError};
+use crate::sys::signals::Signals;
+use crate::target::TargetError;
+
+/// Why the daemon does not start, or a new configuration is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    /// A user or group is not there.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// Another daemon runs, or the pid file cannot be used.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// A pipe cannot be made or taken.
+    #[error("pipe {name}: {} {cause}", path.display())]
+    Pipe {
+        /// The pipe's name.
+        name: String,
+        /// The pipe's path.
+        path: PathBuf,
+        /// Why.
+        cause: PipeError,
+    },
+    /// A target cannot be opened.
+    #[error("target {destination}: {cause}")]
+    Target {
+        /// The target.
+        destination: String,
+        /// Why.
+        cause: TargetError,
+    },
+    /// Root's privileges cannot be given up.
+    #[error("becoming user {name}: {cause}")]
+    Privileges {
+        /// The user.
+        name: String,
+        /// Why.
+        cause: PrivilegeError,
+    },
+    /// A running daemon cannot change this.
+    #[error("{0} cannot change while the daemon runs; restart it")]
+    NeedsRestart(&'static str),
+    /// The configuration file is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The process cannot leave the terminal.
+    #[error("leaving the terminal: {0}")]
+    Detach(String),
+    /// The system refused something else.
+    #[error("{during}: {cause}")]
+    Os {
+        /// What.
+        during: &'static str,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+impl StartError {
+    pub(super) fn os(during: &'static str) -> impl Fn(io::Error) -> Self {
+        move |cause| Self::Os { during, cause }
+    }
+
+    /// The code to exit with.
+    pub(super) fn exit(&self) -> Sysexit {
+        match self {
+            Self::Account(_) | Self::NeedsRestart(_) => Sysexit::Config,
+            Self::Config(error) => error.exit(),
+            Self::PidFile(_) | Self::Pipe { .. } | Self::Target { .. } => Sysexit::CantCreat,
+            Self::Privileges { .. } => Sysexit::NoPerm,
+            Self::Detach(_) | Self::Os { .. } => Sysexit::OsErr,
+        }
+    }
+}
+
+impl Prepared {
+    /// Looks up whom to run as, and takes the pid file.
+    pub(super) fn new(cli: Cli, mut config: Config) -> Result<Self, StartError> {
+        let absolute =
+            |path: PathBuf| std::path::absolute(path).map_err(StartError::os("working directory"));
+        let config_path = cli.config.map(absolute).transpose()?;
+        let pid_file_option = cli.pid_file.map(absolute).transpose()?;
+        if let Some(path) = &pid_file_option {
+            config.pid_file.clone_from(path);
+        }
+        let identity = match &config.user {
+            Some(user) if unistd::geteuid().is_root() => {
+                Some(Identity::resolve(user, config.group.as_deref())?)
+            }
+            _ => None,
+        };
+        let pid_file = PidFile::lock(&config.pid_file)?;
+        Ok(Self { config, config_path, pid_file_option, identity, pid_file })
+    }
+}
+
+impl Daemon {
+    /// Opens everything, gives up root's privileges, and writes the pid file. On an error nothing
+    /// is left behind.
+    pub(super) fn start(prepared: Prepared) -> Result<Self, StartError> {
+        let Prepared { config, config_path, pid_file_option, identity, mut pid_file } = prepared;
+        journal::install(config.log_level);
+        match open(&config, identity.as_ref(), &mut pid_file) {
+            Ok((signals, relay)) => {
+                let started = Instant::now();
+                Ok(Self {
+                    next_look: started + config.poll_interval,
+                    config,
+                    config_path,
+                    pid_file_option,
+                    identity,
+                    pid_file,
+                    signals,
+                    relay,
+                    started,
+                })
+            }
+            Err(error) => {
+                // Only the first error is worth telling.
+                let _ = pid_file.remove();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn open(
+    config: &Config,
+    identity: Option<&Identity>,
+    pid_file: &mut PidFile,
+) -> Result<(Signals, Relay), StartError> {
+    let signals = Signals::catch().map_err(StartError::os("catching signals"))?;
+    let mut relay = Relay::new(Sender::this_process());
+    let change = Change::prepare(&relay, config, identity)?;
+    let settled = settle(config, identity, pid_file);
+    match settled {
+        Ok(()) => {
+            change.commit(&mut relay, config);
+            Ok((signals, relay))
+        }
+        Err(error) => {
+            change.undo(&relay);
+            Err(error)
+        }
+    }
+}
+
+/// The steps after which nothing can fail any more.
+fn settle(
+    config: &Config,
+    identity: Option<&Identity>,
+    pid_file: &mut PidFile,
+) -> Result<(), StartError> {
+    if let Some(identity) = identity {
+        let name = identity.name.clone();
+        identity.assume().map_err(|cause| StartError::Privileges { name, cause })?;
+    } else if let Some(user) = &config.user {
+        log::warn!("user = \"{user}\" has no effect: only root can become somebody else");
+    }
+    for advice in config.advice() {
+        log::warn!("{advice}");
+    }
+    Ok(pid_file.write()?)
+}

@@ -1,0 +1,108 @@
+//! The end: no new writers, then what they wrote, then the targets, then the files.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::change::retire;
+use super::relay::Relay;
+use super::{Daemon, PROGRAM};
+use crate::cli::complain;
+use crate::exit::Sysexit;
+use crate::pipe::Input;
+use crate::sys::signals::{Request, Signals};
+use crate::sys::stamp::Stamp;
+
+impl Daemon {
+    /// Delivers what is left, within `stop_timeout`, and removes what the start made.
+    pub(super) fn stop(self, cause: &str) -> Sysexit {
+        let Self { config, pid_file, mut signals, mut relay, .. } = self;
+        log::info!("caught {cause}, cleaning up");
+        let give_up = Instant::now() + config.stop_timeout;
+        for inlet in relay.inlets.iter_mut().filter(|inlet| !inlet.retired) {
+            retire(inlet);
+        }
+        let drained = relay.drain(&mut signals, give_up);
+        let lost = if drained { 0 } else { relay.count_undelivered() };
+        if lost > 0 {
+            let text = format!("{lost} records could not be delivered in time and are lost");
+            log::error!("{text}");
+            complain(PROGRAM, text);
+        }
+        if let Err(error) = pid_file.remove() {
+            log::warn!("removing {}: {error}", pid_file.path().display());
+        }
+        log::info!("all done");
+        let told = relay.drain(&mut signals, give_up);
+        if lost == 0 && told { Sysexit::Ok } else { Sysexit::IoErr }
+    }
+}
+
+impl Relay {
+    /// Reads every pipe to its end and delivers it all; says whether that was done before
+    /// `give_up`, and before another signal asked to stop.
+    fn drain(&mut self, signals: &mut Signals, give_up: Instant) -> bool {
+        loop {
+            let now = Instant::now();
+            let read = self.read_to_the_end(now);
+            self.move_along(now, &[]);
+            if self.is_drained() {
+                return true;
+            }
+            if Instant::now() >= give_up {
+                return false;
+            }
+            if read {
+                continue;
+            }
+            // Only targets are waited for now.
+            let signalled = self.turn(signals.as_fd(), give_up);
+            let impatient = signals.pending().any(|request| matches!(request, Request::Stop(_)));
+            if signalled.is_err() || impatient {
+                return false;
+            }
+        }
+    }
+
+    /// Reads each pipe whose target is free, once; one that has nothing is at its end. Says
+    /// whether there was a pipe to read.
+    fn read_to_the_end(&mut self, now: Instant) -> bool {
+        let stamp = Stamp::now();
+        let mut read = false;
+        for inlet in &mut self.inlets {
+            if !self.outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet)) {
+                continue;
+            }
+            read = true;
+            if !matches!(inlet.fill(now, &stamp), Ok(Input::Bytes(_))) {
+                inlet.ended = true;
+                inlet.end_tail();
+            }
+        }
+        read
+    }
+
+    fn is_drained(&self) -> bool {
+        let read = self.inlets.iter().all(|inlet| inlet.ended && !inlet.has_backlog());
+        read && self.outlets.iter().all(|(_, outlet)| outlet.batch.is_empty())
+    }
+
+    /// Counts the records that were read or wait in a pipe, and were not delivered.
+    fn count_undelivered(&mut self) -> u64 {
+        /// More reads than this find what is written while they read.
+        const READS: usize = 16;
+        let (now, stamp) = (Instant::now(), Stamp::now());
+        let held: u64 = self.outlets.iter().map(|(_, outlet)| outlet.batch.records()).sum();
+        let mut unread = 0;
+        for inlet in &mut self.inlets {
+            unread += inlet.count_rest();
+            for _ in 0..READS {
+                if !matches!(inlet.fill(now, &stamp), Ok(Input::Bytes(_))) {
+                    break;
+                }
+                unread += inlet.count_rest();
+            }
+            inlet.ended = true;
+        }
+        held + unread
+    }
+}

@@ -1,0 +1,230 @@
+//! The form of a message: what stands before its text, in a file and on a socket.
+//!
+//! The formatters of the `syslog` crate write UTC, which syslogd(8) on FreeBSD prints as it
+//! stands, hours off. These write local time through the same trait.
+
+use std::io::{self, Write};
+
+use syslog::LogFormat;
+
+use crate::batch::{Batch, Part};
+use crate::config::{Address, FileFormat, Log, SyslogFormat, Target};
+use crate::priority::{Facility, Priority, Severity};
+use crate::record::Record;
+use crate::sys::host;
+use crate::sys::stamp::Stamp;
+
+/// The longest syslog message: syslogd(8) on FreeBSD takes 8192 bytes, a local datagram there
+/// holds as many, and rsyslog cuts at 8096 unless told otherwise.
+const SYSLOG_MESSAGE_MAX: usize = 8096;
+
+/// Who writes: what every message of this process carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    pub(crate) host: String,
+    pub(crate) pid: u32,
+}
+
+impl Sender {
+    /// This process on this machine, as they are now.
+    pub(crate) fn this_process() -> Self {
+        Self { host: host::name(), pid: std::process::id() }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    Text,
+    Json,
+    Rfc3164 { host: bool },
+    Rfc5424,
+}
+
+/// Writes the messages of one pipe, or of bdaemon itself, in the form that its target wants.
+#[derive(Debug)]
+pub(crate) struct Line {
+    layout: Layout,
+    facility: Facility,
+    tag: String,
+    sender: Sender,
+    /// The pipe's name; none for bdaemon's own messages.
+    pipe: Option<String>,
+    /// The severity of records that carry no priority.
+    severity: Severity,
+    /// The longest message that the target takes.
+    limit: Option<usize>,
+    /// What is the same for all messages with one stamp.
+    stamped: Vec<u8>,
+}
+
+/// A text with the facility that it brought, if any.
+#[derive(Clone, Copy)]
+struct Message<'a> {
+    facility: Option<Facility>,
+    part: Part<'a>,
+}
+
+impl Line {
+    /// The lines of a pipe.
+    pub(crate) fn of_pipe(log: &Log, sender: &Sender, pipe: &str, severity: Severity) -> Self {
+        Self { pipe: Some(pipe.to_owned()), severity, ..Self::of_daemon(log, sender) }
+    }
+
+    /// bdaemon's own lines.
+    pub(crate) fn of_daemon(log: &Log, sender: &Sender) -> Self {
+        let layout = match &log.target {
+            Target::File { format: FileFormat::Json, .. } => Layout::Json,
+            Target::File { format: FileFormat::Text, .. } | Target::Stderr => Layout::Text,
+            Target::Syslog { format: SyslogFormat::Rfc5424, .. } => Layout::Rfc5424,
+            // A local syslogd knows the host, and would take its name for the tag.
+            Target::Syslog { format: SyslogFormat::Rfc3164, address } => {
+                Layout::Rfc3164 { host: !matches!(address, Address::Unix(_)) }
+            }
+        };
+        Self {
+            layout,
+            facility: log.facility,
+            tag: log.tag.clone(),
+            sender: sender.clone(),
+            pipe: None,
+            severity: Severity::Info,
+            limit: matches!(log.target, Target::Syslog { .. }).then_some(SYSLOG_MESSAGE_MAX),
+            stamped: Vec::new(),
+        }
+    }
+
+    /// Sets the time of the messages that follow.
+    pub(crate) fn stamp(&mut self, stamp: &Stamp) {
+        let Self { tag, sender: Sender { host, pid }, .. } = self;
+        let pipe = self.pipe.as_deref();
+        let text = match self.layout {
+            Layout::Text => {
+                let (pipe, dot) = pipe.map_or(("", ""), |name| (name, "."));
+                format!("{} {host} {tag}[{pid}] {pipe}{dot}", stamp.rfc3339())
+            }
+            Layout::Json => {
+                let pipe = pipe.map_or("null".to_owned(), |name| format!("\"{name}\""));
+                let host = json_escaped(host);
+                format!(
+                    r#"{{"time":"{}","host":"{host}","pipe":{pipe},"severity":""#,
+                    stamp.rfc3339()
+                )
+            }
+            Layout::Rfc3164 { host: true } => {
+                format!("{} {host} {tag}[{pid}]: ", stamp.rfc3164())
+            }
+            Layout::Rfc3164 { host: false } => format!("{} {tag}[{pid}]: ", stamp.rfc3164()),
+            Layout::Rfc5424 => {
+                format!("1 {} {host} {tag} {pid} {} - ", stamp.rfc3339(), pipe.unwrap_or("-"))
+            }
+        };
+        self.stamped = text.into_bytes();
+    }
+
+    /// Adds a record to the batch.
+    pub(crate) fn append_record(&self, record: &Record<'_>, batch: &mut Batch) {
+        let priority = record.priority.unwrap_or(Priority::of(self.severity));
+        let part = Part {
+            text: record.text.as_bytes(),
+            continued: record.continued,
+            continues: record.continues,
+        };
+        self.append(priority, part, true, batch);
+    }
+
+    /// Adds a message of bdaemon's own to the batch; `text` is safe to print.
+    pub(crate) fn append_own(&self, severity: Severity, text: &[u8], batch: &mut Batch) {
+        let part = Part { text, continued: false, continues: false };
+        self.append(Priority::of(severity), part, false, batch);
+    }
+
+    fn append(&self, priority: Priority, part: Part<'_>, record: bool, batch: &mut Batch) {
+        // Every part of a long record is a message; it counts as delivered with the last.
+        let counts = record && !part.continues;
+        let header = batch.push(counts, |bytes| self.write(priority, part, bytes));
+        let Some(limit) = self.limit else { return };
+        if header + part.length() > limit {
+            batch.split_last(limit);
+        }
+    }
+
+    /// Writes a message and says how much of it stands before the text.
+    fn write(&self, priority: Priority, part: Part<'_>, bytes: &mut Vec<u8>) -> usize {
+        let begin = bytes.len();
+        let message = Message { facility: priority.facility, part };
+        // A Vec takes all that is written to it.
+        let _ = self.format(bytes, priority.severity.into(), message);
+        (bytes.len() - begin).saturating_sub(part.length())
+    }
+}
+
+impl LogFormat<Message<'_>> for Line {
+    fn format<W: Write>(
+        &self,
+        w: &mut W,
+        severity: syslog::Severity,
+        message: Message<'_>,
+    ) -> syslog::Result<()> {
+        self.write_to(w, severity, message).map_err(syslog::Error::Write)
+    }
+}
+
+impl Line {
+    fn write_to<W: Write>(
+        &self,
+        w: &mut W,
+        severity: syslog::Severity,
+        message: Message<'_>,
+    ) -> io::Result<()> {
+        let facility = message.facility.unwrap_or(self.facility);
+        let name = || Severity::ALL[severity as usize].name().as_bytes();
+        match self.layout {
+            Layout::Text => {
+                w.write_all(&self.stamped)?;
+                w.write_all(name())?;
+                w.write_all(b": ")?;
+                message.part.write_to(w)?;
+                w.write_all(b"\n")
+            }
+            Layout::Json => {
+                w.write_all(&self.stamped)?;
+                w.write_all(name())?;
+                write!(w, r#"","facility":"{facility}","message":""#)?;
+                message
+                    .part
+                    .pieces()
+                    .into_iter()
+                    .try_for_each(|piece| write_json_escaped(w, piece))?;
+                w.write_all(b"\"}\n")
+            }
+            Layout::Rfc3164 { .. } | Layout::Rfc5424 => {
+                write!(w, "<{}>", facility.code() | severity as u8)?;
+                w.write_all(&self.stamped)?;
+                message.part.write_to(w)
+            }
+        }
+    }
+}
+
+/// Writes printable text as the inside of a JSON string, RFC 8259: nothing in it needs escaping
+/// but quotes, backslashes and tabs.
+fn write_json_escaped<W: Write>(w: &mut W, text: &[u8]) -> io::Result<()> {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr3(b'"', b'\\', b'\t', rest) {
+        w.write_all(&rest[..at])?;
+        w.write_all(match rest[at] {
+            b'"' => b"\\\"",
+            b'\\' => b"\\\\",
+            _ => b"\\t",
+        })?;
+        rest = &rest[at + 1..];
+    }
+    w.write_all(rest)
+}
+
+fn json_escaped(text: &str) -> String {
+    let mut escaped = Vec::new();
+    // A Vec takes all that is written to it.
+    let _ = write_json_escaped(&mut escaped, text.as_bytes());
+    String::from_utf8(escaped).unwrap_or_default()
+}

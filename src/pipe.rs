@@ -1,0 +1,356 @@
+//! A named pipe that bdaemon owns, after mkfifo(2).
+//!
+//! It is made with exactly the mode and owner asked for, whatever the umask. One that a crash
+//! left is adopted when it is ours and nobody reads it; anything else at the path is refused and
+//! left as it is. A write end is held open, so that the last writer's close is no end of file:
+//! without it, poll(2) would return at once for ever.
+//!
+//! Beside each pipe lies a lock file, `PATH.lock`, since flock(2) refuses FIFOs on FreeBSD. It has
+//! the pid of the daemon that reads the pipe. Writers lock it against each other; a daemon holds
+//! it only while it takes the pipe, so that of two that start at once one finds the other reading.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc::mode_t;
+use nix::sys::stat::{self, FileStat};
+use nix::unistd::{self, Gid, Uid};
+
+use crate::config;
+use crate::sys::account::{self, AccountError, Identity};
+use crate::sys::entry::{self, Entry, FileId};
+use crate::sys::lock;
+
+/// How long a daemon that starts waits for a writer to let go of the lock. A writer that holds it
+/// for longer must not be able to keep the daemon away.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How many things that were put in a pipe's place are kept under another name.
+const DISPLACED_MAX: usize = 16;
+
+/// A pipe that could not be made or taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PipeError {
+    #[error("is {0}, not a FIFO; move it away or configure another path")]
+    NotAFifo(&'static str),
+    #[error("belongs to user {0}, not to bdaemon; remove it or configure another path")]
+    Foreign(u32),
+    #[error("is served by the daemon with pid {0}; stop that one or configure another path")]
+    Served(u32),
+    #[error("is read by another process; stop that one or configure another path")]
+    Read,
+    #[error("its lock file {} {what}; remove that file", path.display())]
+    Lock { path: PathBuf, what: String },
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    #[error("{during}: {cause}")]
+    Io { during: &'static str, cause: io::Error },
+}
+
+impl PipeError {
+    /// Says what failed, to be used with `map_err`.
+    pub(crate) fn during<E: Into<io::Error>>(during: &'static str) -> impl Fn(E) -> Self {
+        move |cause| Self::Io { during, cause: cause.into() }
+    }
+}
+
+/// Who owns a pipe, and who may write to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rights {
+    uid: Uid,
+    /// None: the group that the file gets when it is made.
+    gid: Option<Gid>,
+    mode: mode_t,
+}
+
+impl Rights {
+    /// What the configuration asks for, with the identity that the daemon runs as for what it
+    /// leaves open.
+    pub(crate) fn resolve(
+        pipe: &config::Pipe,
+        run_as: Option<&Identity>,
+    ) -> Result<Self, AccountError> {
+        let owner = pipe.owner.as_deref().map(account::user).transpose()?;
+        let group = pipe.group.as_deref().map(account::group).transpose()?;
+        Ok(Self {
+            uid: owner
+                .map_or_else(|| run_as.map_or_else(unistd::geteuid, |id| id.uid), |user| user.uid),
+            gid: group.or_else(|| run_as.map(|id| id.gid)),
+            mode: pipe.mode.0,
+        })
+    }
+
+    /// The lock may be read, and thereby locked, by those who may write to the pipe.
+    fn of_lock(&self) -> mode_t {
+        0o600 | (self.mode & 0o022) << 1
+    }
+
+    fn apply(&self, file: &File, mode: mode_t) -> io::Result<()> {
+        entry::set_rights(file, Some(self.uid), self.gid, mode)
+    }
+
+    /// Whether a file is ours: the owner asked for, or whoever we are now.
+    fn ours(&self, stat: &FileStat) -> bool {
+        [self.uid, unistd::geteuid()].map(Uid::as_raw).contains(&stat.st_uid)
+    }
+}
+
+/// How a pipe came to be ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was made.
+    Created,
+    /// A crash had left it.
+    Adopted,
+}
+
+/// What a read gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing just now.
+    Empty,
+    /// Nothing ever again: all writers of a retired pipe have gone.
+    End,
+}
+
+/// An open pipe.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    path: PathBuf,
+    id: FileId,
+    reader: File,
+    /// The write end that keeps the pipe from ending; none once it is retired.
+    keeper: Option<File>,
+    lock: FileId,
+}
+
+impl Pipe {
+    /// Makes the pipe, or adopts it.
+    pub(crate) fn open(path: &Path, rights: &Rights) -> Result<(Self, Origin), PipeError> {
+        let entry = Entry::at(path).map_err(PipeError::during("open its directory"))?;
+        let (mut lock_file, lock_made) = open_lock(&entry, rights)?;
+        let lock_id = id_of(&lock_file)?;
+        // Held until the reader is open: whoever gets it next finds that this one reads.
+        let held =
+            lock::exclusive_within(&lock_file, LOCK_PATIENCE).map_err(PipeError::during("lock"))?;
+        if held.is_none() {
+            log::warn!("{}: a writer holds the lock; taking the pipe without", path.display());
+        }
+        let opened = Self::take(&entry, rights, &mut lock_file, lock_id);
+        if let (Err(_), true) = (&opened, lock_made) {
+            // Only the pipe's error is worth telling.
+            let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(lock_id));
+        }
+        opened
+    }
+
+    fn take(
+        entry: &Entry,
+        rights: &Rights,
+        lock_file: &mut File,
+        lock: FileId,
+    ) -> Result<(Self, Origin), PipeError> {
+        let origin = match entry.stat().map_err(PipeError::during("stat"))? {
+            Some(stat) if !entry::is_fifo(&stat) => {
+                return Err(PipeError::NotAFifo(entry::kind(&stat)));
+            }
+            Some(stat) if !rights.ours(&stat) => return Err(PipeError::Foreign(stat.st_uid)),
+            Some(_) if has_reader(entry)? => return Err(served_by(lock_file)),
+            Some(_) => Origin::Adopted,
+            None => {
+                entry.make_fifo().map_err(PipeError::during("mkfifo"))?;
+                Origin::Created
+            }
+        };
+        let pipe = Self::open_ends(entry, rights, lock);
+        let pipe = pipe.and_then(|pipe| {
+            note_pid(lock_file).map_err(PipeError::during("write its lock file"))?;
+            Ok(pipe)
+        });
+        if let (Err(_), Origin::Created) = (&pipe, origin) {
+            // Only the first error is worth telling.
+            let _ = entry.unlink();
+        }
+        Ok((pipe?, origin))
+    }
+
+    fn open_ends(entry: &Entry, rights: &Rights, lock: FileId) -> Result<Self, PipeError> {
+        let open = |flags| entry.open(flags | OFlag::O_NONBLOCK).map_err(PipeError::during("open"));
+        let reader = open(OFlag::O_RDONLY)?;
+        let stat = stat::fstat(&reader).map_err(PipeError::during("fstat"))?;
+        // It may have been swapped since it was looked at.
+        if !entry::is_fifo(&stat) {
+            return Err(PipeError::NotAFifo(entry::kind(&stat)));
+        }
+        if !rights.ours(&stat) {
+            return Err(PipeError::Foreign(stat.st_uid));
+        }
+        let keeper = open(OFlag::O_WRONLY)?;
+        let id = FileId::of(&stat);
+        if id_of(&keeper)? != id {
+            return Err(PipeError::during("open")(Errno::EAGAIN));
+        }
+        rights.apply(&reader, rights.mode).map_err(PipeError::during("set owner and mode"))?;
+        Ok(Self { path: entry.path().to_owned(), id, reader, keeper: Some(keeper), lock })
+    }
+
+    /// Where it is, or was.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads what there is into `space`.
+    pub(crate) fn read(&mut self, space: &mut [u8]) -> io::Result<Input> {
+        loop {
+            match self.reader.read(space) {
+                Ok(0) if self.keeper.is_none() => return Ok(Input::End),
+                Ok(0) => return Ok(Input::Empty),
+                Ok(count) => return Ok(Input::Bytes(count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Input::Empty),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gives the pipe other rights.
+    pub(crate) fn set_rights(&self, rights: &Rights) -> io::Result<()> {
+        rights.apply(&self.reader, rights.mode)?;
+        let lock = lock_entry(&Entry::at(&self.path)?)?;
+        match lock.open(OFlag::O_RDWR) {
+            Ok(lock) => rights.apply(&lock, rights.of_lock()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the path still leads to this pipe, and its lock is there.
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
+        let entry = Entry::at(&self.path)?;
+        let means = |entry: &Entry, id| {
+            Ok::<_, io::Error>(entry.stat()?.is_some_and(|stat| FileId::of(&stat) == id))
+        };
+        Ok(means(&entry, self.id)? && means(&lock_entry(&entry)?, self.lock)?)
+    }
+
+    /// Makes the pipe again after its name was removed or taken by something else, and gives
+    /// the one that it replaces. What had taken the name is kept under another one.
+    pub(crate) fn remake(&mut self, rights: &Rights) -> Result<Option<Self>, PipeError> {
+        let entry = Entry::at(&self.path).map_err(PipeError::during("open its directory"))?;
+        match entry.stat().map_err(PipeError::during("stat"))? {
+            Some(stat) if FileId::of(&stat) == self.id => {
+                // Only the lock is missing.
+                let (mut lock_file, _) = open_lock(&entry, rights)?;
+                note_pid(&mut lock_file).map_err(PipeError::during("write its lock file"))?;
+                self.lock = id_of(&lock_file)?;
+                return Ok(None);
+            }
+            Some(stat) if !entry::is_fifo(&stat) || !rights.ours(&stat) => displace(&entry)?,
+            Some(_) | None => {}
+        }
+        let (remade, _) = Self::open(&self.path, rights)?;
+        let mut old = std::mem::replace(self, remade);
+        old.keeper = None;
+        Ok(Some(old))
+    }
+
+    /// Takes the pipe's name away, so that no new writer finds it; those who have it open may
+    /// write on. It ends when the last of them has closed it.
+    pub(crate) fn retire(&mut self) -> io::Result<()> {
+        self.keeper = None;
+        let entry = Entry::at(&self.path)?;
+        entry.unlink_if(self.id)?;
+        lock_entry(&entry)?.unlink_if(self.lock)
+    }
+}
+
+impl AsFd for Pipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+fn id_of(file: &File) -> Result<FileId, PipeError> {
+    stat::fstat(file).map(|stat| FileId::of(&stat)).map_err(PipeError::during("fstat"))
+}
+
+fn lock_entry(pipe: &Entry) -> io::Result<Entry> {
+    let path = config::lock_path(pipe.path());
+    pipe.sibling(path.file_name().unwrap_or_default())
+}
+
+/// Opens the lock file, and says whether it was made.
+fn open_lock(pipe: &Entry, rights: &Rights) -> Result<(File, bool), PipeError> {
+    let lock = lock_entry(pipe).map_err(PipeError::during("open its directory"))?;
+    let wrong = |what: String| PipeError::Lock { path: lock.path().to_owned(), what };
+    let (file, made) = match lock.create_regular(OFlag::O_RDWR, 0o600) {
+        Ok(file) => (file, true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file =
+                lock.open_regular(OFlag::O_RDWR).map_err(|error| wrong(error.to_string()))?;
+            let stat = stat::fstat(&file).map_err(PipeError::during("fstat"))?;
+            if !rights.ours(&stat) {
+                return Err(wrong(format!("belongs to user {}, not to bdaemon", stat.st_uid)));
+            }
+            (file, false)
+        }
+        Err(error) => return Err(PipeError::during("make its lock file")(error)),
+    };
+    rights
+        .apply(&file, rights.of_lock())
+        .map_err(PipeError::during("set the mode of its lock file"))?;
+    Ok((file, made))
+}
+
+fn note_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// Whether some process has the pipe open for reading. Opening a write end tells: it is refused
+/// when there is no reader.
+fn has_reader(entry: &Entry) -> Result<bool, PipeError> {
+    match entry.open(OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => Ok(false),
+        Err(error) => Err(PipeError::during("open")(error)),
+    }
+}
+
+fn served_by(lock: &mut File) -> PipeError {
+    let mut pid = String::new();
+    let read = lock.rewind().and_then(|()| lock.read_to_string(&mut pid));
+    match (read, pid.trim().parse()) {
+        (Ok(_), Ok(pid)) => PipeError::Served(pid),
+        _ => PipeError::Read,
+    }
+}
+
+/// Renames what stands in the pipe's place: it may hold what somebody wrote while the pipe was
+/// missing.
+fn displace(entry: &Entry) -> Result<(), PipeError> {
+    let name = entry.path().file_name().unwrap_or_default().to_owned();
+    for number in 1..=DISPLACED_MAX {
+        let mut displaced = name.clone();
+        displaced.push(format!(".displaced.{number}"));
+        let to = entry.sibling(&displaced).map_err(PipeError::during("open its directory"))?;
+        if to.stat().map_err(PipeError::during("stat"))?.is_none() {
+            entry.rename(&to).map_err(PipeError::during("rename what is in its place"))?;
+            log::warn!(
+                "{}: something else stood there; it is now {}",
+                entry.path().display(),
+                to.path().display()
+            );
+            return Ok(());
+        }
+    }
+    Err(PipeError::during("rename what is in its place")(Errno::EEXIST))
+}

@@ -1,0 +1,102 @@
+//! Users and groups, by name or number, and the change to another user.
+
+use std::ffi::CString;
+
+use nix::errno::Errno;
+use nix::unistd::{self, Gid, Group, Uid, User};
+
+/// An account that is not there, or could not be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AccountError {
+    #[error("no {kind} `{name}` on this system")]
+    Unknown { kind: &'static str, name: String },
+    #[error("looking up {kind} `{name}`: {}", errno.desc())]
+    LookUp { kind: &'static str, name: String, errno: Errno },
+}
+
+/// The user of this name, or of this number.
+pub(crate) fn user(name: &str) -> Result<User, AccountError> {
+    let found = match name.parse() {
+        Ok(uid) => User::from_uid(Uid::from_raw(uid)),
+        Err(_) => User::from_name(name),
+    };
+    resolve("user", name, found)
+}
+
+/// The group of this name, or of this number.
+pub(crate) fn group(name: &str) -> Result<Gid, AccountError> {
+    let found = match name.parse() {
+        Ok(gid) => return Ok(Gid::from_raw(gid)),
+        Err(_) => Group::from_name(name),
+    };
+    resolve("group", name, found).map(|group| group.gid)
+}
+
+fn resolve<T>(
+    kind: &'static str,
+    name: &str,
+    found: nix::Result<Option<T>>,
+) -> Result<T, AccountError> {
+    let name = name.to_owned();
+    match found {
+        Ok(Some(account)) => Ok(account),
+        Ok(None) => Err(AccountError::Unknown { kind, name }),
+        Err(errno) => Err(AccountError::LookUp { kind, name, errno }),
+    }
+}
+
+/// A user and a group to run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+}
+
+/// Privileges that could not be given up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PrivilegeError {
+    #[error("{call}: {}", errno.desc())]
+    Call { call: &'static str, errno: Errno },
+    #[error("the process is not what it was to become: {0}")]
+    Unchanged(&'static str),
+}
+
+impl Identity {
+    /// `user` with `group`, or with its login group.
+    pub(crate) fn resolve(user_name: &str, group_name: Option<&str>) -> Result<Self, AccountError> {
+        let user = user(user_name)?;
+        let gid = group_name.map_or(Ok(user.gid), group)?;
+        Ok(Self { name: user.name, uid: user.uid, gid })
+    }
+
+    /// Becomes this identity for good: supplementary groups first, then the group, then the user,
+    /// each of real, effective and saved. Reads back that it is so.
+    pub(crate) fn assume(&self) -> Result<(), PrivilegeError> {
+        let call = |call| move |errno| PrivilegeError::Call { call, errno };
+        let name =
+            CString::new(self.name.as_str()).map_err(|_| PrivilegeError::Unchanged("name"))?;
+        unistd::initgroups(&name, self.gid).map_err(call("initgroups"))?;
+        unistd::setresgid(self.gid, self.gid, self.gid).map_err(call("setresgid"))?;
+        unistd::setresuid(self.uid, self.uid, self.uid).map_err(call("setresuid"))?;
+        self.verify()
+    }
+
+    fn verify(&self) -> Result<(), PrivilegeError> {
+        let unchanged = |what| Err(PrivilegeError::Unchanged(what));
+        let uids = unistd::getresuid()
+            .map_err(|errno| PrivilegeError::Call { call: "getresuid", errno })?;
+        if [uids.real, uids.effective, uids.saved] != [self.uid; 3] {
+            return unchanged("user");
+        }
+        let gids = unistd::getresgid()
+            .map_err(|errno| PrivilegeError::Call { call: "getresgid", errno })?;
+        if [gids.real, gids.effective, gids.saved] != [self.gid; 3] {
+            return unchanged("group");
+        }
+        if !self.uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_ok() {
+            return unchanged("user: it can still become root");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Syslog over datagrams: the local socket of syslogd(8), or UDP after RFC 5426. One message is
+//! one datagram.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, MultiHeaders, UnixAddr, sendmmsg};
+use nix::sys::stat;
+
+use super::{Delivery, Target, TargetError, Wait, resolve};
+use crate::batch::Batch;
+use crate::sys::entry::FileId;
+
+/// How many messages one system call takes.
+const GROUP: usize = 64;
+
+/// What every receiver of syslog takes, RFC 5424 section 6.1: a socket that refuses even this as
+/// too large refuses everything.
+const MESSAGE_MIN: usize = 480;
+
+/// How soon a receiver that is behind is tried again at first, and at the latest. FreeBSD says
+/// ENOBUFS when the receiver has about fifty messages waiting, and poll(2) there calls the socket
+/// writable all the same.
+const BEHIND_FIRST: Duration = Duration::from_millis(1);
+const BEHIND_MOST: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+enum Peer {
+    Local(PathBuf),
+    Udp(Vec<SocketAddr>),
+}
+
+/// A connected datagram socket.
+pub(super) struct Datagrams {
+    peer: Peer,
+    socket: Option<Connection>,
+    headers: MultiHeaders<UnixAddr>,
+    behind: Duration,
+}
+
+struct Connection {
+    socket: OwnedFd,
+    /// What stood at the path when it was connected.
+    peer: Option<FileId>,
+}
+
+impl Datagrams {
+    pub(super) fn local(path: &Path) -> Result<Self, TargetError> {
+        Self::open(Peer::Local(path.to_owned()))
+    }
+
+    pub(super) fn udp(host: &str, port: u16) -> Result<Self, TargetError> {
+        Self::open(Peer::Udp(resolve(host, port)?))
+    }
+
+    fn open(peer: Peer) -> Result<Self, TargetError> {
+        let socket = Some(Connection::open(&peer)?);
+        Ok(Self {
+            peer,
+            socket,
+            headers: MultiHeaders::preallocate(GROUP, None),
+            behind: BEHIND_FIRST,
+        })
+    }
+
+    /// Sends the first messages of the batch and says how many went.
+    fn send(&mut self, batch: &Batch) -> Result<usize, Failure> {
+        let connection = match &self.socket {
+            Some(connection) => connection,
+            None => self.socket.insert(Connection::open(&self.peer).map_err(Failure::Away)?),
+        };
+        let messages: Vec<[IoSlice<'_>; 1]> =
+            batch.messages().take(GROUP).map(|m| [IoSlice::new(m)]).collect();
+        let addresses = [None; GROUP];
+        let fd = connection.socket.as_raw_fd();
+        let sent =
+            sendmmsg(fd, &mut self.headers, &messages, addresses, [], MsgFlags::MSG_DONTWAIT);
+        match sent {
+            Ok(results) => Ok(results.count()),
+            Err(Errno::EINTR) => Ok(0),
+            Err(Errno::EAGAIN) => Err(Failure::Behind(Wait::Ready)),
+            Err(Errno::ENOBUFS) => Err(Failure::Behind(Wait::Time(self.behind))),
+            Err(Errno::EMSGSIZE) => Err(Failure::TooLong(messages[0][0].len())),
+            Err(errno) => Err(Failure::Away(TargetError::during("send")(errno))),
+        }
+    }
+}
+
+/// Why nothing was sent.
+enum Failure {
+    Behind(Wait),
+    TooLong(usize),
+    Away(TargetError),
+}
+
+impl Target for Datagrams {
+    fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
+        // When syslogd restarts, the first that is seen of it is an error on the old socket.
+        let mut may_reconnect = self.socket.is_some();
+        while !batch.is_empty() {
+            match self.send(batch) {
+                Ok(count) => {
+                    batch.advance_messages(count);
+                    self.behind = BEHIND_FIRST;
+                }
+                Err(Failure::Behind(wait)) => {
+                    self.behind = (self.behind * 2).min(BEHIND_MOST);
+                    return Ok(Delivery::Later(wait));
+                }
+                Err(Failure::TooLong(length)) if length > MESSAGE_MIN => {
+                    batch.split_over((length / 2).max(MESSAGE_MIN));
+                }
+                Err(Failure::TooLong(_)) => {
+                    return Err(TargetError::during("send")(Errno::EMSGSIZE));
+                }
+                Err(Failure::Away(error)) => {
+                    self.socket = None;
+                    if !std::mem::take(&mut may_reconnect) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(Delivery::Done)
+    }
+
+    fn reopen(&mut self) -> Result<(), TargetError> {
+        self.socket = Some(Connection::open(&self.peer)?);
+        Ok(())
+    }
+
+    fn look_after(&mut self) -> Result<(), TargetError> {
+        if let (Peer::Local(path), Some(connection)) = (&self.peer, &self.socket) {
+            let now = stat::stat(path).ok().map(|stat| FileId::of(&stat));
+            if now.is_some() && now != connection.peer {
+                return self.reopen();
+            }
+        }
+        Ok(())
+    }
+
+    fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        let connection = self.socket.as_ref().filter(|_| waiting)?;
+        Some((connection.socket.as_fd(), PollFlags::POLLOUT))
+    }
+}
+
+impl Connection {
+    fn open(peer: &Peer) -> Result<Self, TargetError> {
+        match peer {
+            Peer::Local(path) => {
+                let socket = UnixDatagram::unbound().map_err(TargetError::during("socket"))?;
+                socket.connect(path).map_err(TargetError::during("connect"))?;
+                let peer = stat::stat(path).ok().map(|stat| FileId::of(&stat));
+                Ok(Self { socket: socket.into(), peer })
+            }
+            Peer::Udp(addresses) => {
+                let socket =
+                    first_that_connects(addresses).map_err(TargetError::during("connect"))?;
+                Ok(Self { socket: socket.into(), peer: None })
+            }
+        }
+    }
+}
+
+fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<UdpSocket> {
+    let mut last = Errno::EADDRNOTAVAIL.into();
+    for address in addresses {
+        let any: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let connected =
+            UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address).map(|()| socket));
+        match connected {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

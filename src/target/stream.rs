@@ -1,0 +1,195 @@
+//! Syslog over TCP with octet counting, RFC 6587 section 3.4.1.
+//!
+//! A message counts as delivered when the kernel took the whole of it. What was then still on its
+//! way when the collector died is lost: TCP does not say what the other side has read. A message
+//! that had been taken in part is sent again whole on the next connection.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
+
+use super::{Delivery, Target, TargetError, Wait, resolve};
+use crate::batch::Batch;
+
+/// How much is prepared for one write(2).
+const STAGE_SIZE: usize = 64 << 10;
+
+/// A connection to a collector.
+pub(super) struct Stream {
+    addresses: Vec<SocketAddr>,
+    /// The index of the address to try next.
+    next: usize,
+    state: State,
+    stage: Stage,
+}
+
+enum State {
+    Closed,
+    /// connect(2) is under way.
+    Connecting(TcpStream),
+    Open(TcpStream),
+}
+
+/// Messages with their lengths in front, ready to be written.
+#[derive(Default)]
+struct Stage {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Where each staged message ends in `bytes`.
+    ends: VecDeque<usize>,
+}
+
+impl Stage {
+    fn fill(&mut self, batch: &Batch) {
+        self.clear();
+        for message in batch.messages() {
+            // A Vec takes all that is written to it.
+            let _ = write!(self.bytes, "{} ", message.len());
+            self.bytes.extend_from_slice(message);
+            self.ends.push_back(self.bytes.len());
+            if self.bytes.len() >= STAGE_SIZE {
+                break;
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.written = 0;
+    }
+
+    /// Notes what was written and says how many messages that completed.
+    fn advance(&mut self, count: usize) -> usize {
+        self.written += count;
+        let complete = self.ends.iter().take_while(|end| **end <= self.written).count();
+        self.ends.drain(..complete);
+        complete
+    }
+}
+
+impl Stream {
+    /// Begins to connect. A collector that is away is no reason not to start: it may be another
+    /// machine, and its messages wait.
+    pub(super) fn open(host: &str, port: u16) -> Result<Self, TargetError> {
+        let addresses = resolve(host, port)?;
+        Ok(Self { addresses, next: 0, state: State::Closed, stage: Stage::default() })
+    }
+
+    fn connect(&mut self) -> Result<(), TargetError> {
+        let error = TargetError::during::<Errno>("connect");
+        let address = *self.addresses.get(self.next).ok_or_else(|| error(Errno::EADDRNOTAVAIL))?;
+        self.next = (self.next + 1) % self.addresses.len();
+        let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket::socket(family, SockType::Stream, flags, None)
+            .map_err(TargetError::during("socket"))?;
+        self.state = match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+            Ok(()) => State::Open(fd.into()),
+            Err(Errno::EINPROGRESS | Errno::EINTR) => State::Connecting(fd.into()),
+            Err(errno) => return Err(error(errno)),
+        };
+        Ok(())
+    }
+
+    /// Gets to an open connection, or says what to wait for.
+    fn connection(&mut self) -> Result<Option<&mut TcpStream>, TargetError> {
+        if let State::Closed = self.state {
+            self.connect()?;
+        }
+        if let State::Connecting(stream) = &self.state {
+            match socket::getsockopt(stream, sockopt::SocketError) {
+                Ok(0) => {}
+                Ok(raw) => return Err(TargetError::during("connect")(Errno::from_raw(raw))),
+                Err(errno) => return Err(TargetError::during("connect")(errno)),
+            }
+            if stream.peer_addr().is_err() {
+                return Ok(None);
+            }
+            if let State::Connecting(stream) = std::mem::replace(&mut self.state, State::Closed) {
+                self.state = State::Open(stream);
+            }
+        }
+        match &mut self.state {
+            State::Open(stream) => Ok(Some(stream)),
+            State::Connecting(_) | State::Closed => Ok(None),
+        }
+    }
+
+    fn close(&mut self) {
+        self.state = State::Closed;
+        self.stage.clear();
+    }
+
+    fn try_deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
+        self.notice_closing()?;
+        if self.connection()?.is_none() {
+            return Ok(Delivery::Later(Wait::Ready));
+        }
+        while !batch.is_empty() {
+            if self.stage.ends.is_empty() {
+                self.stage.fill(batch);
+            }
+            let State::Open(stream) = &mut self.state else {
+                return Ok(Delivery::Later(Wait::Ready));
+            };
+            match stream.write(&self.stage.bytes[self.stage.written..]) {
+                Ok(count) => batch.advance_messages(self.stage.advance(count)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Delivery::Later(Wait::Ready));
+                }
+                Err(error) => return Err(TargetError::during("send")(error)),
+            }
+        }
+        Ok(Delivery::Done)
+    }
+
+    /// A collector says nothing, so that all there is to read is its end. Seen early, less is
+    /// written to nobody.
+    fn notice_closing(&mut self) -> Result<(), TargetError> {
+        let State::Open(stream) = &mut self.state else { return Ok(()) };
+        let mut scratch = [0; 512];
+        loop {
+            match stream.read(&mut scratch) {
+                Ok(0) => return Err(TargetError::during("connection")(Errno::ECONNRESET)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(TargetError::during("connection")(error)),
+            }
+        }
+    }
+}
+
+impl Target for Stream {
+    fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
+        let delivery = self.try_deliver(batch);
+        if delivery.is_err() {
+            self.close();
+        }
+        delivery
+    }
+
+    fn reopen(&mut self) -> Result<(), TargetError> {
+        // A connection in use is as good as a new one, and closing it could lose what is on its
+        // way.
+        Ok(())
+    }
+
+    fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        match &self.state {
+            State::Closed => None,
+            State::Connecting(stream) => Some((stream.as_fd(), PollFlags::POLLOUT)),
+            State::Open(stream) => {
+                let out = if waiting { PollFlags::POLLOUT } else { PollFlags::empty() };
+                Some((stream.as_fd(), PollFlags::POLLIN | out))
+            }
+        }
+    }
+}
