@@ -25,6 +25,7 @@ use crate::config;
 use crate::sys::account::{self, AccountError, Identity};
 use crate::sys::entry::{self, Entry, FileId};
 use crate::sys::lock;
+use crate::sys::why;
 
 /// How long a daemon that starts waits for a writer to let go of the lock. A writer that holds it
 /// for longer must not be able to keep the daemon away.
@@ -48,7 +49,7 @@ pub(crate) enum PipeError {
     Lock { path: PathBuf, what: String },
     #[error(transparent)]
     Account(#[from] AccountError),
-    #[error("{during}: {cause}")]
+    #[error("{during}: {}", why(cause))]
     Io { during: &'static str, cause: io::Error },
 }
 

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::exit::Sysexit;
+use crate::sys::why;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("{}: {cause}", path.display())]
+    #[error("{}: {}", path.display(), why(cause))]
     Read {
         /// The file.
         path: PathBuf,

@@ -19,6 +19,7 @@ use self::writer::WriterError;
 use crate::cli::{complain, parse};
 use crate::config::{Config, ConfigError, Pipe};
 use crate::exit::Sysexit;
+use crate::sys::why;
 
 const PROGRAM: &str = "bdaemonctl";
 
@@ -60,9 +61,9 @@ enum CtlError {
     Data(&'static str),
     #[error(transparent)]
     Writer(#[from] WriterError),
-    #[error("standard input: {0}")]
+    #[error("standard input: {}", why(.0))]
     Stdin(io::Error),
-    #[error("standard output: {0}")]
+    #[error("standard output: {}", why(.0))]
     Stdout(io::Error),
 }
 

@@ -20,6 +20,7 @@ use nix::sys::stat;
 use crate::config;
 use crate::exit::Sysexit;
 use crate::sys::entry::{self, Entry};
+use crate::sys::why;
 
 /// How often a lock is tried while there is a deadline.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
@@ -39,7 +40,7 @@ pub(super) enum WriterError {
     ReaderGone { path: PathBuf, sent: u64 },
     #[error("{}: timed out after {sent} records: bdaemon is behind, or its target is away", path.display())]
     TimedOut { path: PathBuf, sent: u64 },
-    #[error("{}: {cause} after {sent} records", path.display())]
+    #[error("{}: {} after {sent} records", path.display(), why(cause))]
     Io { path: PathBuf, sent: u64, cause: io::Error },
 }
 

@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::line::{Line, Sender};
 use crate::pipe::{Origin, Pipe, PipeError, Rights};
 use crate::sys::account::Identity;
+use crate::sys::why;
 use crate::target::Destination;
 
 /// What is open that was not before, and what is kept.
@@ -172,9 +173,10 @@ pub(super) fn retire(inlet: &mut Inlet) {
     let removed: io::Result<()> = inlet.pipe.retire();
     if let Err(error) = removed {
         log::warn!(
-            "pipe {}: removing {}: {error}",
+            "pipe {}: removing {}: {}",
             inlet.settings.name,
-            inlet.settings.path.display()
+            inlet.settings.path.display(),
+            why(&error)
         );
     }
 }

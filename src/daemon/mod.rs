@@ -30,6 +30,7 @@ use crate::config::{Config, Span, Target};
 use crate::exit::Sysexit;
 use crate::sys::account::Identity;
 use crate::sys::signals::{Request, Signals};
+use crate::sys::why;
 
 use self::start::StartError;
 
@@ -86,7 +87,7 @@ pub(crate) fn check(config: &Config) -> Result<Sysexit, Sysexit> {
         complain(PROGRAM, format_args!("warning: {advice}"));
     }
     print(config).map(|()| Sysexit::Ok).map_err(|error| {
-        complain(PROGRAM, format_args!("standard output: {error}"));
+        complain(PROGRAM, format_args!("standard output: {}", why(&error)));
         Sysexit::IoErr
     })
 }
@@ -130,7 +131,7 @@ impl Daemon {
         self.relay.move_along(Instant::now(), &[]);
         loop {
             if let Err(error) = self.relay.turn(self.signals.as_fd(), self.next_look) {
-                log::error!("poll: {error}");
+                log::error!("poll: {}", why(&error));
                 return self.stop("a failing poll(2)");
             }
             let requests: Vec<_> = self.signals.pending().collect();

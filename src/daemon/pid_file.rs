@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, OFlag};
 use nix::sys::stat;
 
 use crate::sys::entry::{self, Entry, FileId};
-use crate::sys::lock;
+use crate::sys::{lock, why};
 
 /// How long a daemon that has just taken the lock may need to write its pid.
 const PID_PATIENCE: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub(crate) enum PidFileError {
     Running { pid: u32, path: PathBuf },
     #[error("already running: another process holds {}", path.display())]
     RunningUnnamed { path: PathBuf },
-    #[error("pid file {}: {cause}", path.display())]
+    #[error("pid file {}: {}", path.display(), why(cause))]
     Io { path: PathBuf, cause: io::Error },
 }
 

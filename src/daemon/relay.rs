@@ -13,6 +13,7 @@ use super::outlet::Outlet;
 use crate::line::{Line, Sender};
 use crate::pipe::Input;
 use crate::sys::stamp::Stamp;
+use crate::sys::why;
 use crate::target::Destination;
 
 /// Pipes, targets, and what goes between them.
@@ -216,9 +217,10 @@ pub(super) fn read_once(inlet: &mut Inlet, now: Instant, stamp: &Stamp) {
         ),
         Err(error) => {
             log::error!(
-                "pipe {}: reading {}: {error}",
+                "pipe {}: reading {}: {}",
                 inlet.settings.name,
-                inlet.pipe.path().display()
+                inlet.pipe.path().display(),
+                why(&error)
             );
         }
     }

@@ -18,6 +18,7 @@ use crate::line::Sender;
 use crate::pipe::PipeError;
 use crate::sys::account::{AccountError, Identity, PrivilegeError};
 use crate::sys::signals::Signals;
+use crate::sys::why;
 use crate::target::TargetError;
 
 /// Why the daemon does not start, or a new configuration is not taken.
@@ -65,7 +66,7 @@ pub(super) enum StartError {
     #[error("leaving the terminal: {0}")]
     Detach(String),
     /// The system refused something else.
-    #[error("{during}: {cause}")]
+    #[error("{during}: {}", why(cause))]
     Os {
         /// What.
         during: &'static str,

@@ -11,6 +11,7 @@ use crate::exit::Sysexit;
 use crate::pipe::Input;
 use crate::sys::signals::{Request, Signals};
 use crate::sys::stamp::Stamp;
+use crate::sys::why;
 
 impl Daemon {
     /// Delivers what is left, within `stop_timeout`, and removes what the start made.
@@ -29,10 +30,10 @@ impl Daemon {
             complain(PROGRAM, text);
         }
         if let Err(error) = pid_file.remove() {
-            log::warn!("removing {}: {error}", pid_file.path().display());
+            log::warn!("removing {}: {}", pid_file.path().display(), why(&error));
         }
         log::info!("all done");
-        let told = relay.drain(&mut signals, give_up);
+        let told = relay.drain(&mut signals, if drained { give_up } else { Instant::now() });
         if lost == 0 && told { Sysexit::Ok } else { Sysexit::IoErr }
     }
 }

@@ -136,7 +136,6 @@ impl Framer {
                 break (priority, from, text, continued, false);
             }
         };
-        self.searched = self.searched.max(self.start);
         let raw = &self.buffer[from..from + length];
         let text = Text::escape(raw, &mut self.escaped);
         Some(Record { priority, text, continued, continues })
@@ -144,6 +143,7 @@ impl Framer {
 
     /// The bytes up to the first terminator, or all there are; none when there are none.
     fn line(&mut self, tail: Tail) -> Option<Line> {
+        self.searched = self.searched.max(self.start);
         let unsearched = &self.buffer[self.searched..self.end];
         let found = memchr2(b'\n', 0, unsearched).map(|at| self.searched + at - self.start);
         let waiting = &self.buffer[self.start..self.end];

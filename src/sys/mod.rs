@@ -1,9 +1,19 @@
 //! What the operating system does, behind typed wrappers, so that the rest reads as policy. A
 //! difference between systems is one function here.
 
+use std::io;
+
+use nix::errno::Errno;
+
 pub(crate) mod account;
 pub(crate) mod entry;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod signals;
 pub(crate) mod stamp;
+
+/// What an error says, without the number that the standard library puts behind it.
+pub(crate) fn why(error: &io::Error) -> String {
+    let system = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_owned());
+    system.unwrap_or_else(|| error.to_string())
+}

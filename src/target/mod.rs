@@ -18,6 +18,7 @@ use nix::poll::PollFlags;
 use crate::batch::Batch;
 use crate::config::{self, Address, FileMode, Sync};
 use crate::sys::account::Identity;
+use crate::sys::why;
 
 /// How far a delivery came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub(crate) enum Wait {
 
 /// A target that is away: the file cannot be written, nobody listens on the socket.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {cause}")]
+#[error("{what}: {}", why(cause))]
 pub(crate) struct TargetError {
     what: &'static str,
     cause: io::Error,

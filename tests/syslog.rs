@@ -1,0 +1,322 @@
+//! What a syslog daemon receives, and what happens when it is away.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod common;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+use common::{DEADLINE, Site, Syslogd, mode, syslog_text, wait_for};
+use syslog_loose::{Protocol, SyslogFacility, SyslogSeverity, Variant};
+
+/// A pipe `in` with a syslog target, and more keys for the latter.
+fn syslog_section(site: &Site, address: &str, keys: &str) -> String {
+    format!(
+        "[[pipe]]\nname = \"in\"\npath = \"{}\"\n[pipe.log]\ntarget = \"syslog\"\naddress = \"{address}\"\n{keys}\n",
+        site.pipe().display()
+    )
+}
+
+fn local(site: &Site) -> String {
+    format!("unix:{}", site.path("syslog.log").display())
+}
+
+/// Starts a daemon in a zone that is not UTC; gives what an independent parser makes of one
+/// message, and the moment before it was sent.
+fn one_message(keys: &str, record: &str) -> (String, jiff::Zoned) {
+    let site = Site::new();
+    let syslogd = Syslogd::bind(&site.path("syslog.log"));
+    site.configure(&(site.head() + &syslog_section(&site, &local(&site), keys)));
+    let mut command = site.bdaemon(&[]);
+    let daemon = site.start_with(command.env("TZ", "America/St_Johns"));
+    let zone = jiff::tz::TimeZone::get("America/St_Johns").unwrap();
+    let before = jiff::Timestamp::now().to_zoned(zone);
+    site.write(record);
+    let message = syslogd.next();
+    daemon.stop();
+    (message, before)
+}
+
+#[test]
+fn rfc5424_is_read_back_by_another_parser_with_local_time_and_offset() {
+    let (message, before) =
+        one_message("format = \"rfc5424\"\ntag = \"jail-7\"", "<165>caf\u{e9} <b>\n");
+    let parsed = syslog_loose::parse_message(&message, Variant::RFC5424);
+    assert_eq!(parsed.protocol, Protocol::RFC5424(1));
+    assert_eq!(parsed.facility, Some(SyslogFacility::LOG_LOCAL4));
+    assert_eq!(parsed.severity, Some(SyslogSeverity::SEV_NOTICE));
+    assert_eq!(parsed.hostname, nix::unistd::gethostname().unwrap().to_str());
+    assert_eq!(parsed.appname, Some("jail-7"));
+    assert_eq!(parsed.msgid, Some("in"), "the pipe's name");
+    assert_eq!(parsed.msg, "caf\u{e9} <b>");
+    let time = parsed.timestamp.expect("a time");
+    let seconds = time.timestamp() - before.timestamp().as_second();
+    assert!((0..60).contains(&seconds), "{seconds} s from the moment of the write");
+    assert_eq!(time.offset().local_minus_utc(), before.offset().seconds(), "its offset");
+}
+
+#[test]
+fn rfc3164_is_read_back_by_another_parser_with_local_time() {
+    let (message, before) = one_message("format = \"rfc3164\"\nfacility = \"local1\"", "plain\n");
+    let parsed = syslog_loose::parse_message(&message, Variant::RFC3164);
+    assert_eq!(parsed.protocol, Protocol::RFC3164);
+    assert_eq!(parsed.facility, Some(SyslogFacility::LOG_LOCAL1));
+    assert_eq!(parsed.severity, Some(SyslogSeverity::SEV_INFO));
+    assert_eq!(parsed.appname, Some("bdaemon"));
+    assert_eq!(parsed.msg, "plain");
+    // The day is padded with a space, and the time is what a clock on the wall there says.
+    let (_, stamp) = message.split_once('>').unwrap();
+    let stamps = (0..60).map(|later| {
+        let moment = before.checked_add(jiff::SignedDuration::from_secs(later)).unwrap();
+        moment.strftime("%b %e %H:%M:%S ").to_string()
+    });
+    assert!(stamps.into_iter().any(|local| stamp.starts_with(&local)), "{message}");
+}
+
+#[test]
+fn records_survive_a_syslogd_restart() {
+    let site = Site::new();
+    let socket = site.path("syslog.log");
+    let syslogd = Syslogd::bind(&socket);
+    site.configure(&(site.head() + &syslog_section(&site, &local(&site), "")));
+    let daemon = site.start();
+    site.write("before\n");
+    let mut received = vec![syslogd.next()];
+    received.extend(syslogd.close());
+    for round in 0..5 {
+        fs::remove_file(&socket).unwrap();
+        for number in 0..20 {
+            site.write(format!("{round} {number}\n"));
+        }
+        wait_for("the daemon to notice", || {
+            (site.read("own.log").matches("wait until it is back").count() > round).then_some(())
+        });
+        let back = Syslogd::bind(&socket);
+        received.extend((0..20).map(|_| back.next()));
+        wait_for("the daemon to say so", || {
+            (site.read("own.log").matches("delivering again").count() > round).then_some(())
+        });
+        received.extend(back.close());
+    }
+    daemon.stop();
+    let texts: Vec<_> = received.iter().map(|message| syslog_text(message).to_owned()).collect();
+    let numbers = (0..5).flat_map(|round| (0..20).map(move |number| format!("{round} {number}")));
+    let expected: Vec<_> = std::iter::once("before".to_owned()).chain(numbers).collect();
+    assert_eq!(texts, expected, "each once, and in order");
+}
+
+#[test]
+fn a_hung_syslogd_blocks_its_writers_and_nobody_elses_and_loses_nothing() {
+    let site = Site::new();
+    // Bound, and not read: the kernel holds a few messages, and then no more.
+    let socket = std::os::unix::net::UnixDatagram::bind(site.path("syslog.log")).unwrap();
+    let other = site.pipe_section("other", "");
+    site.configure(&(site.head() + &syslog_section(&site, &local(&site), "") + &other));
+    let daemon = site.start();
+    let mut writer = site.open_pipe("in.pipe");
+    let (sent, all_sent) = std::sync::mpsc::channel();
+    let lines = 20_000;
+    let thread = std::thread::spawn(move || {
+        for number in 0..lines {
+            std::io::Write::write_all(&mut writer, format!("{number} {:080}\n", 0).as_bytes())
+                .unwrap();
+        }
+        sent.send(()).unwrap();
+    });
+    site.wait_own("it takes nothing more; its pipes wait until it is back");
+    assert!(all_sent.try_recv().is_err(), "the writer waits");
+    assert_eq!(site.read("own.log").matches("takes nothing more").count(), 1, "said once");
+    std::io::Write::write_all(&mut site.open_pipe("other.pipe"), b"goes on\n").unwrap();
+    assert_eq!(site.wait_texts("other.log", 1), ["goes on"]);
+
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut buffer = [0; 9000];
+    for number in 0..lines {
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(syslog_text(&common::text(&buffer[..length])), format!("{number} {:080}", 0));
+    }
+    all_sent.recv_timeout(DEADLINE).unwrap();
+    thread.join().unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn a_long_record_is_split_into_messages_that_every_syslogd_takes() {
+    let site = Site::new();
+    let syslogd = Syslogd::bind(&site.path("syslog.log"));
+    let section = syslog_section(&site, &local(&site), "")
+        .replace("[pipe.log]", "max_record = \"1MiB\"\n[pipe.log]");
+    site.configure(&(site.head() + &section));
+    let daemon = site.start();
+    let record: String = ('a'..='z').cycle().take(100_000).collect();
+    site.write(format!("<11>{record}\nnext\n"));
+    let mut joined = String::new();
+    loop {
+        let message = syslogd.next();
+        assert!(message.len() <= 8192, "{} bytes", message.len());
+        let text = syslog_text(&message);
+        if text == "next" {
+            break;
+        }
+        assert!(message.starts_with("<11>"), "each part has the priority");
+        let body = text.strip_prefix("[...] ").unwrap_or(text);
+        joined.push_str(body.strip_suffix(" [...]").unwrap_or(body));
+    }
+    assert!(joined == record);
+    daemon.stop();
+}
+
+#[test]
+fn udp_carries_one_message_a_datagram() {
+    let site = Site::new();
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    collector.set_read_timeout(Some(DEADLINE)).unwrap();
+    let address = format!("udp:localhost:{}", collector.local_addr().unwrap().port());
+    site.configure(&(site.head() + &syslog_section(&site, &address, "")));
+    let daemon = site.start();
+    site.write("one\ntwo\n");
+    let mut buffer = [0; 9000];
+    for expected in ["one", "two"] {
+        let length = collector.recv(&mut buffer).unwrap();
+        let message = common::text(&buffer[..length]);
+        let parsed = syslog_loose::parse_message(&message, Variant::RFC5424);
+        assert_eq!((parsed.protocol, parsed.msg), (Protocol::RFC5424(1), expected));
+    }
+    daemon.stop();
+}
+
+/// Reads one message with its length in front, RFC 6587 section 3.4.1.
+fn counted(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut length = Vec::new();
+    stream.read_until(b' ', &mut length).unwrap();
+    let length = common::text(&length).trim_end().parse().ok()?;
+    let mut message = vec![0; length];
+    stream.read_exact(&mut message).ok()?;
+    Some(common::text(&message))
+}
+
+#[test]
+fn tcp_counts_octets_and_comes_back_after_a_collectors_restart() {
+    let site = Site::new();
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = collector.local_addr().unwrap();
+    site.configure(
+        &(site.head() + &syslog_section(&site, &format!("tcp:127.0.0.1:{}", address.port()), "")),
+    );
+    let daemon = site.start();
+    site.write("one\ncaf\u{e9} \u{1f600}\n");
+    let mut stream = BufReader::new(collector.accept().unwrap().0);
+    for expected in ["one", "caf\u{e9} \u{1f600}"] {
+        assert_eq!(syslog_text(&counted(&mut stream).unwrap()), expected);
+    }
+    drop(stream);
+    drop(collector);
+    site.wait_own("wait until it is back");
+    for number in 0..100 {
+        site.write(format!("{number}\n"));
+    }
+    let collector = wait_for("the port", || TcpListener::bind(address).ok());
+    let mut stream = BufReader::new(collector.accept().unwrap().0);
+    for number in 0..100 {
+        assert_eq!(syslog_text(&counted(&mut stream).unwrap()), number.to_string());
+    }
+    site.wait_own("delivering again");
+    daemon.stop();
+    assert_eq!(counted(&mut stream), None, "nothing twice");
+}
+
+#[test]
+fn a_collector_that_is_away_keeps_no_daemon_from_starting() {
+    let site = Site::new();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    site.configure(
+        &(site.head() + &syslog_section(&site, &format!("tcp:127.0.0.1:{}", unused.port()), "")),
+    );
+    let daemon = site.start();
+    site.write("held\n");
+    site.wait_own("connect: Connection refused; its pipes wait until it is back");
+    let collector = TcpListener::bind(unused).unwrap();
+    let mut stream = BufReader::new(collector.accept().unwrap().0);
+    assert_eq!(syslog_text(&counted(&mut stream).unwrap()), "held");
+    daemon.stop();
+}
+
+#[test]
+fn a_slow_collector_gets_everything_over_tcp() {
+    let site = Site::new();
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = collector.local_addr().unwrap().port();
+    site.configure(&(site.head() + &syslog_section(&site, &format!("tcp:127.0.0.1:{port}"), "")));
+    let daemon = site.start();
+    let mut writer = site.open_pipe("in.pipe");
+    let lines = 100_000;
+    let thread = std::thread::spawn(move || {
+        for number in 0..lines {
+            std::io::Write::write_all(&mut writer, format!("{number} {:0200}\n", 0).as_bytes())
+                .unwrap();
+        }
+    });
+    let stream = collector.accept().unwrap().0;
+    // Far more than all buffers on the way hold has been written when the reading begins.
+    wait_for("the way to fill up", || {
+        site.read("own.log").contains("takes nothing more").then_some(())
+    });
+    let mut stream = BufReader::new(stream);
+    for number in 0..lines {
+        assert_eq!(syslog_text(&counted(&mut stream).unwrap()), format!("{number} {:0200}", 0));
+    }
+    thread.join().unwrap();
+    daemon.stop();
+}
+
+#[test]
+fn json_lines_are_read_back_by_another_parser() {
+    let site = Site::new();
+    let json =
+        site.pipe_section("in", "") + "format = \"json\"\nfacility = \"local3\"\nmode = \"0600\"\n";
+    site.configure(&(site.head() + &json));
+    let mut command = site.bdaemon(&[]);
+    let daemon = site.start_with(command.env("TZ", "Asia/Kolkata"));
+    let text = "quote \" slash / backslash \\ tab\t caf\u{e9} \u{1f600} {}";
+    site.write(format!("<35>{text}\n\x1b\n"));
+    site.wait_lines("in.log", 2);
+    assert_eq!(mode(&site.path("in.log")), 0o600);
+    let lines: Vec<serde_json::Value> =
+        site.read("in.log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let keys: Vec<_> = lines[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["facility", "host", "message", "pipe", "severity", "time"]);
+    assert_eq!(lines[0]["message"], text);
+    assert_eq!(
+        (&lines[0]["pipe"], &lines[0]["severity"], &lines[0]["facility"]),
+        (&"in".into(), &"err".into(), &"auth".into())
+    );
+    assert_eq!(lines[0]["host"].as_str(), nix::unistd::gethostname().unwrap().to_str());
+    assert!(lines[0]["time"].as_str().unwrap().ends_with("+05:30"));
+    assert_eq!(lines[1]["message"], r"\x1b");
+    assert_eq!((&lines[1]["severity"], &lines[1]["facility"]), (&"info".into(), &"local3".into()));
+    daemon.stop();
+}
+
+#[test]
+fn pipes_with_the_same_target_share_it_and_keep_their_own_words() {
+    let site = Site::new();
+    let syslogd = Syslogd::bind(&site.path("syslog.log"));
+    let one = syslog_section(&site, &local(&site), "tag = \"one\"\nformat = \"rfc5424\"");
+    let two = one
+        .replace("\"in\"", "\"two\"")
+        .replace("in.pipe", "two.pipe")
+        .replace("\"one\"", "\"two\"");
+    site.configure(&(site.head() + &one + &two));
+    let daemon = site.start();
+    site.write("from one\n");
+    let first = syslogd.next();
+    std::io::Write::write_all(&mut site.open_pipe("two.pipe"), b"from two\n").unwrap();
+    let second = syslogd.next();
+    assert!(first.contains(&format!(" one {} in - from one", daemon.pid)), "{first}");
+    assert!(second.contains(&format!(" two {} two - from two", daemon.pid)), "{second}");
+    daemon.signal(nix::sys::signal::Signal::SIGUSR2);
+    site.wait_own("target unix:");
+    assert_eq!(site.read("own.log").matches("target unix:").count(), 1, "one target");
+    daemon.stop();
+}
