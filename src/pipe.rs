@@ -10,16 +10,18 @@
 //! it only while it takes the pipe, so that of two that start at once one finds the other reading.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::mode_t;
+use nix::sys::signal::kill;
 use nix::sys::stat::{self, FileStat};
-use nix::unistd::{self, Gid, Uid};
+use nix::unistd::{self, Gid, Pid, Uid};
 
 use crate::config;
 use crate::sys::account::{self, AccountError, Identity};
@@ -134,17 +136,25 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// Makes the pipe, or adopts it.
-    pub(crate) fn open(path: &Path, rights: &Rights) -> Result<(Self, Origin), PipeError> {
+    ///
+    /// A daemon that starts waits for the lock, so that of two that start at once one finds the
+    /// other reading. A running one does not: its other pipes would wait as well.
+    pub(crate) fn open(
+        path: &Path,
+        rights: &Rights,
+        starting: bool,
+    ) -> Result<(Self, Origin), PipeError> {
         let entry = Entry::at(path).map_err(PipeError::during("open its directory"))?;
-        let (mut lock_file, lock_made) = open_lock(&entry, rights)?;
+        let (lock_file, lock_made) = open_lock(&entry, rights)?;
         let lock_id = id_of(&lock_file)?;
         // Held until the reader is open: whoever gets it next finds that this one reads.
+        let patience = if starting { LOCK_PATIENCE } else { Duration::ZERO };
         let held =
-            lock::exclusive_within(&lock_file, LOCK_PATIENCE).map_err(PipeError::during("lock"))?;
-        if held.is_none() {
+            lock::exclusive_within(&lock_file, patience).map_err(PipeError::during("lock"))?;
+        if held.is_none() && starting {
             log::warn!("{}: a writer holds the lock; taking the pipe without", path.display());
         }
-        let opened = Self::take(&entry, rights, &mut lock_file, lock_id);
+        let opened = Self::take(&entry, rights, &lock_file, lock_id);
         if let (Err(_), true) = (&opened, lock_made) {
             // Only the pipe's error is worth telling.
             let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(lock_id));
@@ -155,7 +165,7 @@ impl Pipe {
     fn take(
         entry: &Entry,
         rights: &Rights,
-        lock_file: &mut File,
+        lock_file: &File,
         lock: FileId,
     ) -> Result<(Self, Origin), PipeError> {
         let origin = match entry.stat().map_err(PipeError::during("stat"))? {
@@ -172,7 +182,7 @@ impl Pipe {
         };
         let pipe = Self::open_ends(entry, rights, lock);
         let pipe = pipe.and_then(|pipe| {
-            note_pid(lock_file).map_err(PipeError::during("write its lock file"))?;
+            claim_lock(lock_file, rights)?;
             Ok(pipe)
         });
         if let (Err(_), Origin::Created) = (&pipe, origin) {
@@ -248,15 +258,15 @@ impl Pipe {
         match entry.stat().map_err(PipeError::during("stat"))? {
             Some(stat) if FileId::of(&stat) == self.id => {
                 // Only the lock is missing.
-                let (mut lock_file, _) = open_lock(&entry, rights)?;
-                note_pid(&mut lock_file).map_err(PipeError::during("write its lock file"))?;
+                let (lock_file, _) = open_lock(&entry, rights)?;
+                claim_lock(&lock_file, rights)?;
                 self.lock = id_of(&lock_file)?;
                 return Ok(None);
             }
             Some(stat) if !entry::is_fifo(&stat) || !rights.ours(&stat) => displace(&entry)?,
             Some(_) | None => {}
         }
-        let (remade, _) = Self::open(&self.path, rights)?;
+        let (remade, _) = Self::open(&self.path, rights, false)?;
         let mut old = std::mem::replace(self, remade);
         old.keeper = None;
         Ok(Some(old))
@@ -287,33 +297,41 @@ fn lock_entry(pipe: &Entry) -> io::Result<Entry> {
     pipe.sibling(path.file_name().unwrap_or_default())
 }
 
-/// Opens the lock file, and says whether it was made.
+/// Opens the lock file, and says whether it was made. Its rights are left for [`claim_lock`].
 fn open_lock(pipe: &Entry, rights: &Rights) -> Result<(File, bool), PipeError> {
     let lock = lock_entry(pipe).map_err(PipeError::during("open its directory"))?;
     let wrong = |what: String| PipeError::Lock { path: lock.path().to_owned(), what };
-    let (file, made) = match lock.create_regular(OFlag::O_RDWR, 0o600) {
-        Ok(file) => (file, true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let file =
-                lock.open_regular(OFlag::O_RDWR).map_err(|error| wrong(error.to_string()))?;
-            let stat = stat::fstat(&file).map_err(PipeError::during("fstat"))?;
-            if !rights.ours(&stat) {
-                return Err(wrong(format!("belongs to user {}, not to bdaemon", stat.st_uid)));
-            }
-            (file, false)
-        }
+    match lock.create_regular(OFlag::O_RDWR, 0o600) {
+        Ok(file) => return Ok((file, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(PipeError::during("make its lock file")(error)),
-    };
-    rights
-        .apply(&file, rights.of_lock())
-        .map_err(PipeError::during("set the mode of its lock file"))?;
-    Ok((file, made))
+    }
+    let file = lock.open_regular(OFlag::O_RDWR).map_err(|error| wrong(why(&error)))?;
+    let stat = stat::fstat(&file).map_err(PipeError::during("fstat"))?;
+    if !rights.ours(&stat) {
+        return Err(wrong(format!("belongs to user {}, not to bdaemon", stat.st_uid)));
+    }
+    let pid = read_pid(&file).map_err(PipeError::during("read its lock file"))?;
+    if pid.is_none() && stat.st_size > 0 {
+        return Err(wrong("has something else in it than a pid".to_owned()));
+    }
+    Ok((file, false))
 }
 
-fn note_pid(lock: &mut File) -> io::Result<()> {
-    lock.set_len(0)?;
-    lock.rewind()?;
-    writeln!(lock, "{}", std::process::id())
+/// Makes the lock file that of this process.
+fn claim_lock(lock: &File, rights: &Rights) -> Result<(), PipeError> {
+    rights
+        .apply(lock, rights.of_lock())
+        .and_then(|()| lock.set_len(0))
+        .and_then(|()| lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0))
+        .map_err(PipeError::during("write its lock file"))
+}
+
+/// The pid in a lock file; none if it has anything else.
+fn read_pid(lock: &File) -> io::Result<Option<u32>> {
+    let mut text = [0; 16];
+    let length = lock.read_at(&mut text, 0)?;
+    Ok(std::str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse().ok()))
 }
 
 /// Whether some process has the pipe open for reading. Opening a write end tells: it is refused
@@ -326,13 +344,14 @@ fn has_reader(entry: &Entry) -> Result<bool, PipeError> {
     }
 }
 
-fn served_by(lock: &mut File) -> PipeError {
-    let mut pid = String::new();
-    let read = lock.rewind().and_then(|()| lock.read_to_string(&mut pid));
-    match (read, pid.trim().parse()) {
-        (Ok(_), Ok(pid)) => PipeError::Served(pid),
-        _ => PipeError::Read,
-    }
+/// Names the daemon that reads the pipe, unless it has died and somebody else reads.
+fn served_by(lock: &File) -> PipeError {
+    let pid = read_pid(lock).ok().flatten();
+    let alive = |pid: &u32| {
+        let raw = i32::try_from(*pid).ok().filter(|raw| *raw > 0);
+        raw.is_some_and(|raw| kill(Pid::from_raw(raw), None) != Err(Errno::ESRCH))
+    };
+    pid.filter(alive).map_or(PipeError::Read, PipeError::Served)
 }
 
 /// Renames what stands in the pipe's place: it may hold what somebody wrote while the pipe was

@@ -51,6 +51,13 @@ pub struct Config {
     pub control: Control,
 }
 
+impl Config {
+    /// The logs of all pipes, and bdaemon's own.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.pipes.iter().map(|pipe| &pipe.log).chain([&self.log])
+    }
+}
+
 /// Where messages go, and what stands before them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {

@@ -89,7 +89,9 @@ impl PipeWriter {
         if !entry::is_fifo(&stat) {
             return Err(WriterError::NotAPipe { path: owned(), kind: entry::kind(&stat) });
         }
-        let lock_file = File::open(config::lock_path(path)).ok();
+        let lock_file =
+            Entry::at(&config::lock_path(path)).and_then(|lock| lock.open_regular(OFlag::O_RDONLY));
+        let lock_file = lock_file.ok();
         Ok(Self {
             path: owned(),
             pipe,

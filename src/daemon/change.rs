@@ -45,9 +45,10 @@ impl Change {
         relay: &Relay,
         config: &Config,
         identity: Option<&Identity>,
+        starting: bool,
     ) -> Result<Self, StartError> {
         let mut change = Self { outlets: Vec::new(), pipes: Vec::new() };
-        match change.open(relay, config, identity) {
+        match change.open(relay, config, identity, starting) {
             Ok(()) => Ok(change),
             Err(error) => {
                 change.undo(relay);
@@ -61,11 +62,12 @@ impl Change {
         relay: &Relay,
         config: &Config,
         identity: Option<&Identity>,
+        starting: bool,
     ) -> Result<(), StartError> {
-        let logs = config.pipes.iter().map(|pipe| &pipe.log).chain([&config.log]);
-        for log in logs {
+        for log in config.logs() {
             let destination = Destination::from(&log.target);
-            let opened = self.outlets.iter().any(|outlet| outlet.destination == destination);
+            let opened =
+                self.outlets.iter().any(|outlet| outlet.destination.is_same_place(&destination));
             if !opened && relay.outlets.find(&destination).is_none() {
                 let name = destination.to_string();
                 let outlet = Outlet::open(destination, identity);
@@ -92,7 +94,7 @@ impl Change {
                     }
                     None
                 }
-                None => Some(Pipe::open(&settings.path, &rights).map_err(failed)?),
+                None => Some(Pipe::open(&settings.path, &rights, starting).map_err(failed)?),
             };
             self.pipes.push(Planned { settings: settings.clone(), rights, new });
         }
@@ -121,7 +123,12 @@ impl Change {
             relay.outlets.add(outlet);
         }
         relay.sender = Sender::this_process();
-        relay.patience = config.poll_interval;
+        for destination in config.logs().map(|log| Destination::from(&log.target)) {
+            let id = relay.outlets.find(&destination);
+            if let Some(outlet) = id.and_then(|id| relay.outlets.get_mut(id)) {
+                outlet.configure(destination, config.poll_interval);
+            }
+        }
         relay.own = outlet_of(relay, &config.log)
             .map(|id| (Line::of_daemon(&config.log, &relay.sender), id));
         for inlet in &mut relay.inlets {
@@ -208,7 +215,10 @@ impl Daemon {
                 return Err(StartError::NeedsRestart(key));
             }
         }
-        let change = Change::prepare(&self.relay, &config, self.identity.as_ref())?;
+        if !self.has_stderr && config.logs().any(|log| log.target == config::Target::Stderr) {
+            return Err(StartError::NoStderr);
+        }
+        let change = Change::prepare(&self.relay, &config, self.identity.as_ref(), false)?;
         // Messages about what comes are at the level that was just asked for.
         journal::install(config.log_level);
         change.commit(&mut self.relay, &config);

@@ -22,30 +22,36 @@ pub(super) enum Starter {
 /// The first byte of what the parent is told.
 const READY: u8 = 0;
 
-/// Which of the two processes this is.
+/// Which of the processes this is.
 pub(super) enum Side {
+    /// The one that is to be the daemon.
     Daemon(Starter),
-    /// The process that was started, with the code that it is to exit with.
+    /// The one that was started, with the code that it is to exit with.
     Parent(Sysexit),
+    /// The one in which leaving the terminal failed.
+    Failed(Starter, StartError),
 }
 
 /// Forks twice, starts a session, goes to `/` and lets go of the standard streams, but for
 /// standard error where that is a target.
-pub(super) fn detach(keep_stderr: bool) -> Result<Side, StartError> {
-    let (reader, writer) = pipe().map_err(StartError::os("pipe"))?;
+pub(super) fn detach(keep_stderr: bool) -> Side {
+    let (reader, writer) = match pipe() {
+        Ok(ends) => ends,
+        Err(error) => return Side::Failed(Starter::Foreground, StartError::os("pipe")(error)),
+    };
     let stderr = if keep_stderr { Stdio::keep() } else { Stdio::devnull() };
     match Daemonize::new().umask(0o077).stderr(stderr).execute() {
         Outcome::Parent(Ok(_)) => {
             // The daemon's copy is the only one left: its end is seen here.
             drop(writer);
-            Ok(Side::Parent(wait(reader)))
+            Side::Parent(wait(reader))
         }
-        Outcome::Parent(Err(error)) => Err(StartError::Detach(error.to_string())),
-        Outcome::Child(Ok(_)) => Ok(Side::Daemon(Starter::Parent(writer))),
+        Outcome::Parent(Err(error)) => {
+            Side::Failed(Starter::Foreground, StartError::Detach(error.to_string()))
+        }
+        Outcome::Child(Ok(_)) => Side::Daemon(Starter::Parent(writer)),
         Outcome::Child(Err(error)) => {
-            let failure = StartError::Detach(error.to_string());
-            Starter::Parent(writer).failed(&failure);
-            Err(failure)
+            Side::Failed(Starter::Parent(writer), StartError::Detach(error.to_string()))
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Inlet {
     stamp: Stamp,
     /// Whether something was read since this was last asked.
     active: bool,
+    /// Whether the administrator knows that the pipe cannot be made again.
+    pub(super) remake_failed: bool,
 }
 
 impl Inlet {
@@ -61,6 +63,7 @@ impl Inlet {
             last_read: Instant::now(),
             stamp: Stamp::now(),
             active: false,
+            remake_failed: false,
         }
     }
 
@@ -73,6 +76,8 @@ impl Inlet {
         sender: &Sender,
     ) {
         self.framer.set_max_record(settings.max_record);
+        // What waits as a tail may be too long for one now.
+        self.framed = false;
         self.line = Line::of_pipe(&settings.log, sender, &settings.name, settings.priority);
         self.line.stamp(&self.stamp);
         self.settings = settings;
@@ -155,10 +160,10 @@ impl Inlet {
         }
     }
 
-    /// Frames what is left without delivering it, and counts the records.
-    pub(super) fn count_rest(&mut self) -> u64 {
+    /// Frames what has been read without delivering it, and counts the records.
+    pub(super) fn count_framed(&mut self, tail: Tail) -> u64 {
         let mut count = 0;
-        while let Some(record) = self.framer.next(Tail::Ended) {
+        while let Some(record) = self.framer.next(tail) {
             count += u64::from(!record.continues);
         }
         self.framed = true;

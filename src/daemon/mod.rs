@@ -50,25 +50,11 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<Sysexit, Sysexit> {
     if cli.check {
         return check(&config);
     }
-    let foreground = cli.foreground;
     let prepared = Prepared::new(cli, config).map_err(|error| {
         complain(PROGRAM, &error);
         error.exit()
     })?;
-    let starter = if foreground {
-        Starter::Foreground
-    } else {
-        match detach(prepared.uses_stderr()) {
-            Ok(Side::Daemon(starter)) => starter,
-            // The lock of the pid file is the daemon's now: ending without unlocking it is
-            // what std::process::exit is for.
-            Ok(Side::Parent(code)) => std::process::exit(code as i32),
-            Err(error) => {
-                complain(PROGRAM, &error);
-                return Err(error.exit());
-            }
-        }
-    };
+    let starter = leave_terminal(&prepared)?;
     match Daemon::start(prepared) {
         Ok(daemon) => {
             starter.ready();
@@ -79,6 +65,24 @@ fn run(args: impl IntoIterator<Item = OsString>) -> Result<Sysexit, Sysexit> {
             Err(error.exit())
         }
     }
+}
+
+/// Becomes the process that is to be the daemon. The one that was started waits here for the
+/// other's word, and ends with it.
+fn leave_terminal(prepared: &Prepared) -> Result<Starter, Sysexit> {
+    if prepared.foreground {
+        return Ok(Starter::Foreground);
+    }
+    let (starter, error) = match detach(prepared.uses_stderr()) {
+        Side::Daemon(starter) => return Ok(starter),
+        // The lock of the pid file is the daemon's now: this ends without unlocking it.
+        Side::Parent(code) => std::process::exit(code as i32),
+        Side::Failed(starter, error) => (starter, error),
+    };
+    // Only the first error is worth telling.
+    let _ = prepared.pid_file.remove();
+    starter.failed(&error);
+    Err(error.exit())
 }
 
 /// Prints the configuration as understood, and on standard error what this machine lacks for it.
@@ -101,12 +105,12 @@ struct Prepared {
     /// Whom to become, when started as root.
     identity: Option<Identity>,
     pid_file: PidFile,
+    foreground: bool,
 }
 
 impl Prepared {
     fn uses_stderr(&self) -> bool {
-        let mut logs = self.config.pipes.iter().map(|pipe| &pipe.log).chain([&self.config.log]);
-        logs.any(|log| log.target == Target::Stderr)
+        self.config.logs().any(|log| log.target == Target::Stderr)
     }
 }
 
@@ -117,6 +121,8 @@ struct Daemon {
     pid_file_option: Option<PathBuf>,
     identity: Option<Identity>,
     pid_file: PidFile,
+    /// Whether standard error leads anywhere.
+    has_stderr: bool,
     signals: Signals,
     relay: Relay,
     started: Instant,
@@ -161,6 +167,7 @@ impl Daemon {
                 log::debug!("pipe not ready: {name}");
             }
             if inlet.pipe.is_in_place().unwrap_or(false) {
+                inlet.remake_failed = false;
                 continue;
             }
             match inlet.pipe.remake(&inlet.rights) {
@@ -169,9 +176,13 @@ impl Daemon {
                     log::warn!("pipe {name}: {path} was removed or replaced; made again");
                     replaced.push(inlet.split_off(old, &self.relay.sender));
                 }
-                Err(error) => log::error!(
-                    "pipe {name}: {path} was removed or replaced, and making it again failed: {error}"
-                ),
+                Err(error) if !inlet.remake_failed => {
+                    inlet.remake_failed = true;
+                    log::error!(
+                        "pipe {name}: {path} was removed or replaced, and making it again failed: {error}; trying on"
+                    );
+                }
+                Err(_) => {}
             }
         }
         self.relay.inlets.extend(replaced);

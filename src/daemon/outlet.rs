@@ -1,14 +1,14 @@
 //! An outlet: a target with its backlog, and with what is known of its state.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
-use std::os::fd::BorrowedFd;
 
 use crate::batch::Batch;
 use crate::config::Span;
 use crate::sys::account::Identity;
-use crate::target::{Delivery, Destination, Target, TargetError, Wait};
+use crate::target::{Delivery, Destination, Reopened, Target, TargetError, Wait};
 
 /// How much waits for a target before no more is formatted for it. A message may exceed it by its
 /// own length.
@@ -21,19 +21,30 @@ const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 /// interval.
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 
-/// Why a target does not take messages, and what is done about it.
+/// Why a target does not take messages, or did not until a moment ago.
 #[derive(Debug)]
 struct Trouble {
     since: Instant,
     why: String,
     /// Whether the administrator has been told.
     told: bool,
-    /// When to try again, whatever poll(2) says.
-    retry: Instant,
-    /// Whether poll(2) can tell earlier.
-    watched: bool,
-    /// How long to wait before the next try.
+    /// How long to wait after the next failure.
     delay: Duration,
+    standing: Standing,
+}
+
+#[derive(Debug)]
+enum Standing {
+    /// It takes nothing.
+    Down {
+        /// When to try again, whatever poll(2) says.
+        retry: Instant,
+        /// Whether poll(2) can tell earlier.
+        watched: bool,
+    },
+    /// It takes messages again, and has to go on doing so before that is believed: a target that
+    /// comes and goes is told of once.
+    Up { since: Instant },
 }
 
 /// A target with its backlog.
@@ -44,6 +55,8 @@ pub(super) struct Outlet {
     pub(super) retries: u64,
     target: Box<dyn Target>,
     trouble: Option<Trouble>,
+    /// The longest between two tries, and how long a target must be well to be believed.
+    patience: Duration,
 }
 
 impl Outlet {
@@ -59,82 +72,110 @@ impl Outlet {
             retries: 0,
             target,
             trouble: None,
+            patience: BUSY_PATIENCE,
         })
+    }
+
+    /// Takes other settings for the same place.
+    pub(super) fn configure(&mut self, destination: Destination, patience: Duration) {
+        self.target.configure(&destination);
+        self.destination = destination;
+        self.patience = patience;
+    }
+
+    fn is_down(&self) -> bool {
+        matches!(&self.trouble, Some(Trouble { standing: Standing::Down { .. }, .. }))
     }
 
     /// Whether more may be formatted for it.
     pub(super) fn has_room(&self) -> bool {
-        self.trouble.is_none() && self.batch.backlog() < BACKLOG_MAX
+        !self.is_down() && self.batch.backlog() < BACKLOG_MAX
     }
 
     /// Whether all is delivered, so that its pipes may be read.
     pub(super) fn is_idle(&self) -> bool {
-        self.trouble.is_none() && self.batch.is_empty()
+        !self.is_down() && self.batch.is_empty()
     }
 
     /// Since when it is stalled, and why, if it is.
     pub(super) fn stalled(&self) -> Option<(Instant, &str)> {
-        self.trouble.as_ref().filter(|trouble| trouble.told).map(|t| (t.since, t.why.as_str()))
+        let trouble = self.trouble.as_ref().filter(|trouble| trouble.told)?;
+        self.is_down().then_some((trouble.since, trouble.why.as_str()))
     }
 
     /// Whether it is worth trying to deliver.
     pub(super) fn is_due(&self, now: Instant, ready: bool) -> bool {
-        match &self.trouble {
-            None => ready || !self.batch.is_empty(),
-            Some(trouble) => (trouble.watched && ready) || now >= trouble.retry,
+        match self.trouble.as_ref().map(|trouble| &trouble.standing) {
+            Some(Standing::Down { retry, watched }) => (*watched && ready) || now >= *retry,
+            Some(Standing::Up { since }) if now >= *since + self.patience => true,
+            Some(Standing::Up { .. }) | None => ready || !self.batch.is_empty(),
         }
     }
 
     /// When to look at it again though nothing happens.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.trouble.as_ref().map(|trouble| trouble.retry)
+        self.trouble.as_ref().map(|trouble| match trouble.standing {
+            Standing::Down { retry, .. } => retry,
+            Standing::Up { since } => since + self.patience,
+        })
     }
 
     /// What to watch with poll(2).
     pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        self.target.interest(self.trouble.as_ref().is_some_and(|trouble| trouble.watched))
+        let standing = self.trouble.as_ref().map(|trouble| &trouble.standing);
+        self.target.interest(matches!(standing, Some(Standing::Down { watched: true, .. })))
     }
 
-    /// Delivers what can be delivered now. `patience` is the longest between two tries.
-    pub(super) fn deliver(&mut self, now: Instant, patience: Duration) {
+    /// Delivers what can be delivered now.
+    pub(super) fn deliver(&mut self, now: Instant) {
         let before = self.batch.backlog();
-        self.retries += u64::from(self.trouble.as_ref().is_some_and(|trouble| trouble.told));
+        self.retries += u64::from(self.stalled().is_some());
         let outcome = self.target.deliver(&mut self.batch);
         self.delivered += self.batch.take_delivered();
         if self.batch.backlog() < before {
-            self.recover(now);
+            self.rise(now);
         }
         match outcome {
-            Ok(Delivery::Done) => self.recover(now),
+            Ok(Delivery::Done) => self.rise(now),
             Ok(Delivery::Later(wait)) => self.wait(now, wait),
-            Err(error) => self.stall(now, patience, &error),
+            Err(error) => self.fail(now, &error),
         }
     }
 
-    fn recover(&mut self, now: Instant) {
-        if let Some(trouble) = self.trouble.take().filter(|trouble| trouble.told) {
-            let seconds = Duration::from_secs(now.duration_since(trouble.since).as_secs());
-            log::info!("target {}: delivering again after {}", self.destination, Span(seconds));
+    /// The target takes messages.
+    fn rise(&mut self, now: Instant) {
+        let Some(trouble) = &mut self.trouble else { return };
+        match trouble.standing {
+            _ if !trouble.told => self.trouble = None,
+            Standing::Down { .. } => trouble.standing = Standing::Up { since: now },
+            Standing::Up { since } if now >= since + self.patience => {
+                let away = Duration::from_secs(since.duration_since(trouble.since).as_secs());
+                log::info!("target {}: delivering again after {}", self.destination, Span(away));
+                self.trouble = None;
+            }
+            Standing::Up { .. } => {}
         }
     }
 
-    fn trouble(&mut self, now: Instant) -> &mut Trouble {
-        self.trouble.get_or_insert_with(|| Trouble {
+    /// The target takes nothing until `retry`.
+    fn sink(&mut self, now: Instant, retry: Instant, watched: bool) -> &mut Trouble {
+        let standing = Standing::Down { retry, watched };
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
             since: now,
             why: String::new(),
             told: false,
-            retry: now,
-            watched: false,
             delay: RETRY_FIRST,
-        })
+            standing: Standing::Up { since: now },
+        });
+        trouble.standing = standing;
+        trouble
     }
 
-    /// The target is there and takes nothing more just now.
+    /// The target is there, and takes nothing more just now.
     fn wait(&mut self, now: Instant, wait: Wait) {
-        let trouble = self.trouble(now);
-        (trouble.watched, trouble.retry) = match wait {
-            Wait::Ready => (true, now + BUSY_PATIENCE),
-            Wait::Time(time) => (false, now + time),
+        let trouble = match wait {
+            Wait::Ready => self.sink(now, now + BUSY_PATIENCE, true),
+            Wait::Time(time) => self.sink(now, now + time, false),
         };
         if now.duration_since(trouble.since) >= BUSY_PATIENCE {
             "it takes nothing more".clone_into(&mut trouble.why);
@@ -143,12 +184,12 @@ impl Outlet {
     }
 
     /// The target is away.
-    fn stall(&mut self, now: Instant, patience: Duration, error: &TargetError) {
-        let trouble = self.trouble(now);
+    fn fail(&mut self, now: Instant, error: &TargetError) {
+        let delay = self.trouble.as_ref().map_or(RETRY_FIRST, |trouble| trouble.delay);
+        let longest = self.patience;
+        let trouble = self.sink(now, now + delay, false);
         trouble.why = error.to_string();
-        trouble.watched = false;
-        trouble.retry = now + trouble.delay;
-        trouble.delay = (trouble.delay * 2).min(patience);
+        trouble.delay = (delay * 2).min(longest);
         self.tell();
     }
 
@@ -166,7 +207,8 @@ impl Outlet {
     /// Opens the target anew, and says so if that fails.
     pub(super) fn reopen(&mut self) {
         match self.target.reopen() {
-            Ok(()) => self.batch.restart_message(),
+            Ok(Reopened::Same) => {}
+            Ok(Reopened::Other) => self.batch.restart_message(),
             Err(error) => log::error!(
                 "target {}: reopening: {error}; the old one stays in use",
                 self.destination

@@ -17,7 +17,7 @@ use crate::sys::entry::{self, Entry, FileId};
 use crate::sys::{lock, why};
 
 /// How long a daemon that has just taken the lock may need to write its pid.
-const PID_PATIENCE: Duration = Duration::from_millis(500);
+const PID_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A pid file that is not ours.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,8 @@ impl PidFile {
             let id = FileId::of(&stat::fstat(&*lock)?);
             if entry.stat()?.is_some_and(|stat| FileId::of(&stat) == id) {
                 entry::set_rights(&lock, None, None, 0o644)?;
+                // A pid of long ago must not be taken for the one that has the lock now.
+                lock.set_len(0)?;
                 return Ok(Some(Self { entry, lock }));
             }
         }

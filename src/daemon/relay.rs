@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,8 +23,6 @@ pub(super) struct Relay {
     pub(super) sender: Sender,
     /// The form of bdaemon's own messages, and where they go; none until there is a configuration.
     pub(super) own: Option<(Line, OutletId)>,
-    /// The longest between two tries of a target that is away.
-    pub(super) patience: Duration,
 }
 
 /// The open targets. A place keeps its number for as long as it is used.
@@ -43,7 +41,9 @@ impl Outlets {
     }
 
     pub(super) fn find(&self, destination: &Destination) -> Option<OutletId> {
-        let there = |o: &Option<Outlet>| o.as_ref().is_some_and(|o| o.destination == *destination);
+        let there = |outlet: &Option<Outlet>| {
+            outlet.as_ref().is_some_and(|outlet| outlet.destination.is_same_place(destination))
+        };
         self.0.iter().position(there).map(OutletId)
     }
 
@@ -85,7 +85,7 @@ impl Relay {
     /// A relay with nothing to do yet.
     pub(super) fn new(sender: Sender) -> Self {
         let outlets = Outlets::default();
-        Self { inlets: Vec::new(), outlets, sender, own: None, patience: Duration::ZERO }
+        Self { inlets: Vec::new(), outlets, sender, own: None }
     }
 
     /// Sleeps until something happens or `wake` has come, and moves what can be moved. Says
@@ -171,7 +171,7 @@ impl Relay {
             for (place, outlet) in self.outlets.0.iter_mut().enumerate() {
                 let Some(outlet) = outlet else { continue };
                 if outlet.is_due(now, ready.contains(&place)) {
-                    outlet.deliver(now, self.patience);
+                    outlet.deliver(now);
                     tried = true;
                 }
             }

@@ -59,6 +59,9 @@ pub(super) enum StartError {
     /// A running daemon cannot change this.
     #[error("{0} cannot change while the daemon runs; restart it")]
     NeedsRestart(&'static str),
+    /// A daemon without a standard error cannot use it.
+    #[error("target = \"stderr\" goes nowhere in the background; restart the daemon with it")]
+    NoStderr,
     /// The configuration file is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -83,7 +86,7 @@ impl StartError {
     /// The code to exit with.
     pub(super) fn exit(&self) -> Sysexit {
         match self {
-            Self::Account(_) | Self::NeedsRestart(_) => Sysexit::Config,
+            Self::Account(_) | Self::NeedsRestart(_) | Self::NoStderr => Sysexit::Config,
             Self::Config(error) => error.exit(),
             Self::PidFile(_) | Self::Pipe { .. } | Self::Target { .. } => Sysexit::CantCreat,
             Self::Privileges { .. } => Sysexit::NoPerm,
@@ -109,7 +112,8 @@ impl Prepared {
             _ => None,
         };
         let pid_file = PidFile::lock(&config.pid_file)?;
-        Ok(Self { config, config_path, pid_file_option, identity, pid_file })
+        let foreground = cli.foreground;
+        Ok(Self { config, config_path, pid_file_option, identity, pid_file, foreground })
     }
 }
 
@@ -117,7 +121,9 @@ impl Daemon {
     /// Opens everything, gives up root's privileges, and writes the pid file. On an error nothing
     /// is left behind.
     pub(super) fn start(prepared: Prepared) -> Result<Self, StartError> {
-        let Prepared { config, config_path, pid_file_option, identity, mut pid_file } = prepared;
+        let has_stderr = prepared.foreground || prepared.uses_stderr();
+        let Prepared { config, config_path, pid_file_option, identity, mut pid_file, .. } =
+            prepared;
         journal::install(config.log_level);
         match open(&config, identity.as_ref(), &mut pid_file) {
             Ok((signals, relay)) => {
@@ -129,6 +135,7 @@ impl Daemon {
                     pid_file_option,
                     identity,
                     pid_file,
+                    has_stderr,
                     signals,
                     relay,
                     started,
@@ -150,7 +157,7 @@ fn open(
 ) -> Result<(Signals, Relay), StartError> {
     let signals = Signals::catch().map_err(StartError::os("catching signals"))?;
     let mut relay = Relay::new(Sender::this_process());
-    let change = Change::prepare(&relay, config, identity)?;
+    let change = Change::prepare(&relay, config, identity, true)?;
     let settled = settle(config, identity, pid_file);
     match settled {
         Ok(()) => {
@@ -164,20 +171,22 @@ fn open(
     }
 }
 
-/// The steps after which nothing can fail any more.
+/// The steps after which nothing can fail any more. The last one gives up the privileges that
+/// undoing the others may need.
 fn settle(
     config: &Config,
     identity: Option<&Identity>,
     pid_file: &mut PidFile,
 ) -> Result<(), StartError> {
+    pid_file.write()?;
+    for advice in config.advice() {
+        log::warn!("{advice}");
+    }
     if let Some(identity) = identity {
         let name = identity.name.clone();
         identity.assume().map_err(|cause| StartError::Privileges { name, cause })?;
     } else if let Some(user) = &config.user {
         log::warn!("user = \"{user}\" has no effect: only root can become somebody else");
     }
-    for advice in config.advice() {
-        log::warn!("{advice}");
-    }
-    Ok(pid_file.write()?)
+    Ok(())
 }

@@ -1,14 +1,16 @@
 //! The end: no new writers, then what they wrote, then the targets, then the files.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::change::retire;
+use super::inlet::Inlet;
 use super::relay::Relay;
 use super::{Daemon, PROGRAM};
 use crate::cli::complain;
 use crate::exit::Sysexit;
 use crate::pipe::Input;
+use crate::record::Tail;
 use crate::sys::signals::{Request, Signals};
 use crate::sys::stamp::Stamp;
 use crate::sys::why;
@@ -33,9 +35,16 @@ impl Daemon {
             log::warn!("removing {}: {}", pid_file.path().display(), why(&error));
         }
         log::info!("all done");
-        let told = relay.drain(&mut signals, if drained { give_up } else { Instant::now() });
-        if lost == 0 && told { Sysexit::Ok } else { Sysexit::IoErr }
+        relay.say_last_words(&mut signals);
+        if lost == 0 { Sysexit::Ok } else { Sysexit::IoErr }
     }
+}
+
+/// How long a target may need for bdaemon's last words, when nothing else is left.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+fn asked_to_stop(signals: &mut Signals) -> bool {
+    signals.pending().any(|request| matches!(request, Request::Stop(_)))
 }
 
 impl Relay {
@@ -44,47 +53,55 @@ impl Relay {
     fn drain(&mut self, signals: &mut Signals, give_up: Instant) -> bool {
         loop {
             let now = Instant::now();
-            let read = self.read_to_the_end(now);
+            self.read_to_the_end(now);
             self.move_along(now, &[]);
             if self.is_drained() {
                 return true;
             }
-            if Instant::now() >= give_up {
+            if now >= give_up || asked_to_stop(signals) {
                 return false;
             }
-            if read {
-                continue;
-            }
-            // Only targets are waited for now.
-            let signalled = self.turn(signals.as_fd(), give_up);
-            let impatient = signals.pending().any(|request| matches!(request, Request::Stop(_)));
-            if signalled.is_err() || impatient {
+            // A pipe that can be read is; otherwise only targets are waited for.
+            if !self.inlets.iter().any(|inlet| self.may_read(inlet))
+                && self.turn(signals.as_fd(), give_up).is_err()
+            {
                 return false;
             }
         }
     }
 
-    /// Reads each pipe whose target is free, once; one that has nothing is at its end. Says
-    /// whether there was a pipe to read.
-    fn read_to_the_end(&mut self, now: Instant) -> bool {
-        let stamp = Stamp::now();
-        let mut read = false;
-        for inlet in &mut self.inlets {
-            if !self.outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet)) {
-                continue;
+    /// Gives bdaemon's own last messages a moment.
+    fn say_last_words(&mut self, signals: &mut Signals) {
+        let give_up = Instant::now() + LAST_WORDS;
+        loop {
+            self.move_along(Instant::now(), &[]);
+            let said = self.outlets.iter().all(|(_, outlet)| outlet.batch.is_empty());
+            if said || Instant::now() >= give_up || self.turn(signals.as_fd(), give_up).is_err() {
+                return;
             }
-            read = true;
-            if !matches!(inlet.fill(now, &stamp), Ok(Input::Bytes(_))) {
+        }
+    }
+
+    fn may_read(&self, inlet: &Inlet) -> bool {
+        self.outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet))
+    }
+
+    /// Reads each pipe whose target is free, once; one that has nothing is at its end.
+    fn read_to_the_end(&mut self, now: Instant) {
+        let stamp = Stamp::now();
+        for inlet in &mut self.inlets {
+            let free = self.outlets.get(inlet.outlet).is_some_and(|o| inlet.wants_input(o));
+            if free && !matches!(inlet.fill(now, &stamp), Ok(Input::Bytes(_))) {
                 inlet.ended = true;
                 inlet.end_tail();
             }
         }
-        read
     }
 
     fn is_drained(&self) -> bool {
         let read = self.inlets.iter().all(|inlet| inlet.ended && !inlet.has_backlog());
-        read && self.outlets.iter().all(|(_, outlet)| outlet.batch.is_empty())
+        // Words of bdaemon's own are no reason to wait for a target that is away.
+        read && self.outlets.iter().all(|(_, outlet)| outlet.batch.records() == 0)
     }
 
     /// Counts the records that were read or wait in a pipe, and were not delivered.
@@ -95,13 +112,14 @@ impl Relay {
         let held: u64 = self.outlets.iter().map(|(_, outlet)| outlet.batch.records()).sum();
         let mut unread = 0;
         for inlet in &mut self.inlets {
-            unread += inlet.count_rest();
+            unread += inlet.count_framed(Tail::Open);
             for _ in 0..READS {
                 if !matches!(inlet.fill(now, &stamp), Ok(Input::Bytes(_))) {
                     break;
                 }
-                unread += inlet.count_rest();
+                unread += inlet.count_framed(Tail::Open);
             }
+            unread += inlet.count_framed(Tail::Ended);
             inlet.ended = true;
         }
         held + unread

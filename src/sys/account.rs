@@ -1,6 +1,7 @@
 //! Users and groups, by name or number, and the change to another user.
 
-use std::ffi::CString;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
 use nix::unistd::{self, Gid, Group, Uid, User};
@@ -79,20 +80,30 @@ impl Identity {
         unistd::initgroups(&name, self.gid).map_err(call("initgroups"))?;
         unistd::setresgid(self.gid, self.gid, self.gid).map_err(call("setresgid"))?;
         unistd::setresuid(self.uid, self.uid, self.uid).map_err(call("setresuid"))?;
-        self.verify()
+        self.verify(&name)
     }
 
-    fn verify(&self) -> Result<(), PrivilegeError> {
+    fn verify(&self, name: &CStr) -> Result<(), PrivilegeError> {
+        let call = |call| move |errno| PrivilegeError::Call { call, errno };
         let unchanged = |what| Err(PrivilegeError::Unchanged(what));
-        let uids = unistd::getresuid()
-            .map_err(|errno| PrivilegeError::Call { call: "getresuid", errno })?;
+        let uids = unistd::getresuid().map_err(call("getresuid"))?;
         if [uids.real, uids.effective, uids.saved] != [self.uid; 3] {
             return unchanged("user");
         }
-        let gids = unistd::getresgid()
-            .map_err(|errno| PrivilegeError::Call { call: "getresgid", errno })?;
+        let gids = unistd::getresgid().map_err(call("getresgid"))?;
         if [gids.real, gids.effective, gids.saved] != [self.gid; 3] {
             return unchanged("group");
+        }
+        let groups =
+            |groups: Vec<Gid>| groups.into_iter().map(Gid::as_raw).collect::<BTreeSet<_>>();
+        let mut wanted =
+            groups(unistd::getgrouplist(name, self.gid).map_err(call("getgrouplist"))?);
+        let mut has = groups(unistd::getgroups().map_err(call("getgroups"))?);
+        // Whether the group itself is among the supplementary ones differs between systems.
+        wanted.insert(self.gid.as_raw());
+        has.insert(self.gid.as_raw());
+        if has != wanted {
+            return unchanged("supplementary groups");
         }
         if !self.uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_ok() {
             return unchanged("user: it can still become root");

@@ -115,8 +115,8 @@ impl Entry {
 
     /// Opens the regular file at the name; says what stands there if it is anything else.
     ///
-    /// As root, a file with a second name is refused in a directory that is not root's: whoever
-    /// owns the directory may have linked a file of somebody else there.
+    /// As root, a file with a second name is refused where others may write to the directory: they
+    /// may have linked a file of somebody else there.
     pub(crate) fn open_regular(&self, flags: OFlag) -> io::Result<File> {
         // A FIFO without a reader would block the opening.
         let file =
@@ -125,13 +125,17 @@ impl Entry {
         if !is_regular(&stat) {
             return Err(io::Error::other(format!("is {}, not a regular file", kind(&stat))));
         }
-        if stat.st_nlink > 1
-            && unistd::geteuid().is_root()
-            && stat::fstat(&self.directory)?.st_uid != 0
-        {
-            return Err(io::Error::other("has a second name, and its directory is not root's"));
+        if stat.st_nlink > 1 && unistd::geteuid().is_root() && !self.is_in_roots_directory()? {
+            return Err(io::Error::other(
+                "has a second name, and not only root may write to its directory",
+            ));
         }
         Ok(file)
+    }
+
+    fn is_in_roots_directory(&self) -> io::Result<bool> {
+        let stat = stat::fstat(&self.directory)?;
+        Ok(stat.st_uid == 0 && stat.st_mode & 0o022 == 0)
     }
 
     /// The refusal to follow a symlink has another number on each system, and none says what it

@@ -13,7 +13,7 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, MultiHeaders, UnixAddr, sendmmsg};
 use nix::sys::stat;
 
-use super::{Delivery, Target, TargetError, Wait, resolve};
+use super::{Delivery, Reopened, Target, TargetError, Wait, resolve};
 use crate::batch::Batch;
 use crate::sys::entry::FileId;
 
@@ -130,16 +130,17 @@ impl Target for Datagrams {
         Ok(Delivery::Done)
     }
 
-    fn reopen(&mut self) -> Result<(), TargetError> {
+    fn reopen(&mut self) -> Result<Reopened, TargetError> {
         self.socket = Some(Connection::open(&self.peer)?);
-        Ok(())
+        // A datagram is never taken in part.
+        Ok(Reopened::Same)
     }
 
     fn look_after(&mut self) -> Result<(), TargetError> {
         if let (Peer::Local(path), Some(connection)) = (&self.peer, &self.socket) {
             let now = stat::stat(path).ok().map(|stat| FileId::of(&stat));
             if now.is_some() && now != connection.peer {
-                return self.reopen();
+                self.reopen()?;
             }
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -10,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use nix::sys::stat;
 
-use super::{Delivery, Target, TargetError};
+use super::{Delivery, Destination, Reopened, Target, TargetError};
 use crate::batch::Batch;
 use crate::config::{FileMode, Sync};
 use crate::sys::account::Identity;
@@ -27,11 +28,19 @@ pub(super) struct LogFile {
     mode: FileMode,
     sync: Sync,
     owner: Option<Identity>,
+    open: OpenFile,
+    /// How much of the batch has been written and is to be on disk before it counts.
+    unsynced: usize,
+}
+
+#[derive(Debug)]
+struct OpenFile {
     file: File,
-    /// Whether lines were written that may not be on disk yet, and are to be.
-    unsynced: bool,
-    /// The file, if it was not there before.
-    made: Option<FileId>,
+    id: FileId,
+    /// Whether it was not there before.
+    made: bool,
+    /// Whether it ends in half a line, which a full disk or a crash left.
+    torn: bool,
 }
 
 impl LogFile {
@@ -41,19 +50,23 @@ impl LogFile {
         sync: Sync,
         owner: Option<&Identity>,
     ) -> Result<Self, TargetError> {
-        let (file, made) = open(path, mode, owner).map_err(TargetError::during("open"))?;
+        let open = OpenFile::at(path, mode, owner).map_err(TargetError::during("open"))?;
         let (path, owner) = (path.to_owned(), owner.cloned());
-        Ok(Self { path, mode, sync, owner, file, unsynced: false, made })
+        Ok(Self { path, mode, sync, owner, open, unsynced: 0 })
     }
 
     fn write(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
-        while !batch.is_empty() {
-            match self.file.write(batch.unsent()) {
+        if self.open.torn {
+            self.open.file.write_all(b"\n").map_err(TargetError::during("write"))?;
+            self.open.torn = false;
+        }
+        while batch.unsent().len() > self.unsynced {
+            match self.open.file.write(&batch.unsent()[self.unsynced..]) {
                 Ok(0) => return Err(TargetError::during("write")(Errno::EIO)),
-                Ok(count) => {
-                    self.unsynced = self.sync == Sync::Always;
-                    batch.advance_bytes(count);
-                }
+                Ok(count) => match self.sync {
+                    Sync::Never => batch.advance_bytes(count),
+                    Sync::Always => self.unsynced += count,
+                },
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(TargetError::during("write")(error)),
             }
@@ -61,36 +74,48 @@ impl LogFile {
         Ok(())
     }
 
+    fn settle(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
+        if self.unsynced > 0 {
+            self.open.file.sync_all().map_err(TargetError::during("fsync"))?;
+            batch.advance_bytes(std::mem::take(&mut self.unsynced));
+        }
+        Ok(())
+    }
+
     fn has_no_name(&self) -> Result<bool, TargetError> {
-        let stat = stat::fstat(&self.file).map_err(TargetError::during("fstat"))?;
+        let stat = stat::fstat(&self.open.file).map_err(TargetError::during("fstat"))?;
         Ok(stat.st_nlink == 0)
     }
 }
 
 impl Target for LogFile {
     fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
-        if self.has_no_name()? {
+        if !batch.is_empty() && self.has_no_name()? {
             self.reopen()?;
             batch.restart_message();
         }
-        self.write(batch)?;
-        if self.unsynced {
-            self.file.sync_all().map_err(TargetError::during("fsync"))?;
-            self.unsynced = false;
-        }
-        Ok(Delivery::Done)
+        let written = self.write(batch);
+        // Whatever was written before a failure is as good as it gets when it is on disk.
+        self.settle(batch)?;
+        written.map(|()| Delivery::Done)
     }
 
-    fn reopen(&mut self) -> Result<(), TargetError> {
-        if self.unsynced {
-            self.file.sync_all().map_err(TargetError::during("fsync"))?;
-            self.unsynced = false;
+    fn reopen(&mut self) -> Result<Reopened, TargetError> {
+        let open = OpenFile::at(&self.path, self.mode, self.owner.as_ref());
+        let open = open.map_err(TargetError::during("open"))?;
+        if open.id == self.open.id {
+            return Ok(Reopened::Same);
         }
-        let (file, _) = open(&self.path, self.mode, self.owner.as_ref())
-            .map_err(TargetError::during("open"))?;
-        self.file = file;
-        self.made = None;
-        Ok(())
+        // What the old file has and the disk perhaps not is written again.
+        self.unsynced = 0;
+        self.open = open;
+        Ok(Reopened::Other)
+    }
+
+    fn configure(&mut self, destination: &Destination) {
+        if let Destination::File { mode, sync, .. } = destination {
+            (self.mode, self.sync) = (*mode, *sync);
+        }
     }
 
     fn interest(&self, _waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -98,38 +123,54 @@ impl Target for LogFile {
     }
 
     fn discard(&mut self) {
-        if let Some(made) = self.made.take() {
+        if self.open.made {
             // Only the start-up's error is worth telling.
-            let _ = Entry::at(&self.path).and_then(|entry| entry.unlink_if(made));
+            let _ = Entry::at(&self.path).and_then(|entry| entry.unlink_if(self.open.id));
         }
     }
 }
 
-/// Opens the file for appending, and makes it with exactly this mode where there is none; says
-/// which one it made. A symlink is not followed, and nothing but a regular file is taken.
-fn open(
-    path: &Path,
-    mode: FileMode,
-    owner: Option<&Identity>,
-) -> io::Result<(File, Option<FileId>)> {
-    const TRIES: usize = 8;
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
-    let entry = Entry::at(path)?;
-    for _ in 0..TRIES {
-        match entry.open_regular(flags) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            file => return file.map(|file| (file, None)),
-        }
-        match entry.create_regular(flags, mode.0 & 0o600) {
-            // Somebody else, newsyslog(8) perhaps, was quicker: that one is as good.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-            Ok(file) => {
-                entry::set_rights(&file, owner.map(|o| o.uid), owner.map(|o| o.gid), mode.0)?;
-                let made = FileId::of(&stat::fstat(&file)?);
-                return Ok((file, Some(made)));
+impl OpenFile {
+    /// Opens the file for appending, and makes it with exactly this mode where there is none. A
+    /// symlink is not followed, and nothing but a regular file is taken.
+    fn at(path: &Path, mode: FileMode, owner: Option<&Identity>) -> io::Result<Self> {
+        const TRIES: usize = 8;
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
+        let entry = Entry::at(path)?;
+        for _ in 0..TRIES {
+            match entry.open_regular(flags) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => return Self::with(file?, false, is_torn(&entry)),
+            }
+            match entry.create_regular(flags, mode.0 & 0o600) {
+                // Somebody else, newsyslog(8) perhaps, was quicker: that one is as good.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+                Ok(file) => {
+                    let (uid, gid) = (owner.map(|o| o.uid), owner.map(|o| o.gid));
+                    entry::set_rights(&file, uid, gid, mode.0)?;
+                    return Self::with(file, true, false);
+                }
             }
         }
+        Err(Errno::EAGAIN.into())
     }
-    Err(Errno::EAGAIN.into())
+
+    fn with(file: File, made: bool, torn: bool) -> io::Result<Self> {
+        let id = FileId::of(&stat::fstat(&file)?);
+        Ok(Self { file, id, made, torn })
+    }
+}
+
+/// Whether the file's last byte is no newline. Where that cannot be read, it is taken to be one.
+fn is_torn(entry: &Entry) -> bool {
+    let last_byte = entry.open_regular(OFlag::O_RDONLY).and_then(|file| {
+        let mut byte = [b'\n'];
+        match file.metadata()?.len() {
+            0 => {}
+            length => file.read_exact_at(&mut byte, length - 1)?,
+        }
+        Ok(byte)
+    });
+    last_byte.is_ok_and(|byte| byte != [b'\n'])
 }

@@ -29,6 +29,15 @@ pub(crate) enum Delivery {
     Later(Wait),
 }
 
+/// What a reopening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reopened {
+    /// What was open before.
+    Same,
+    /// Something else, which has nothing of a message that the old one had taken in part.
+    Other,
+}
+
 /// What a busy target waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -58,9 +67,12 @@ pub(crate) trait Target {
     /// Delivers from the front of the batch as much as can be without waiting, and notes it there.
     fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError>;
 
-    /// Lets go of what is open and opens it anew, as after a rotation. On an error the old one
-    /// stays in use, where there is one.
-    fn reopen(&mut self) -> Result<(), TargetError>;
+    /// Opens it anew, as after a rotation. On an error the old one stays in use, where there is
+    /// one.
+    fn reopen(&mut self) -> Result<Reopened, TargetError>;
+
+    /// Takes the settings of another destination at the same place.
+    fn configure(&mut self, _destination: &Destination) {}
 
     /// Looks, once a poll interval, whether what is open is still what the name means.
     fn look_after(&mut self) -> Result<(), TargetError> {
@@ -105,6 +117,14 @@ impl std::fmt::Display for Destination {
 }
 
 impl Destination {
+    /// Whether both mean one file or socket, be it with other settings.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::File { path: one, .. }, Self::File { path: two, .. }) => one == two,
+            _ => self == other,
+        }
+    }
+
     /// Opens it. A log file that is made is given to `owner`, who will have to open it again.
     pub(crate) fn open(&self, owner: Option<&Identity>) -> Result<Box<dyn Target>, TargetError> {
         Ok(match self {

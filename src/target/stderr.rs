@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::libc::PIPE_BUF;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Delivery, Target, TargetError, Wait};
+use super::{Delivery, Reopened, Target, TargetError, Wait};
 use crate::batch::Batch;
 
 /// Standard error. The descriptor is shared with whoever started the daemon, so that it is not
@@ -42,8 +42,8 @@ impl Target for Stderr {
         Ok(Delivery::Done)
     }
 
-    fn reopen(&mut self) -> Result<(), TargetError> {
-        Ok(())
+    fn reopen(&mut self) -> Result<Reopened, TargetError> {
+        Ok(Reopened::Same)
     }
 
     fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {

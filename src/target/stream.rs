@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, sockopt};
 
-use super::{Delivery, Target, TargetError, Wait, resolve};
+use super::{Delivery, Reopened, Target, TargetError, Wait, resolve};
 use crate::batch::Batch;
 
 /// How much is prepared for one write(2).
@@ -150,19 +150,17 @@ impl Stream {
         Ok(Delivery::Done)
     }
 
-    /// A collector says nothing, so that all there is to read is its end. Seen early, less is
-    /// written to nobody.
+    /// A collector has nothing to say, so that what there is to read is its end. Seen early, less
+    /// is written to nobody. One that talks all the same is read once at a time, and ignored.
     fn notice_closing(&mut self) -> Result<(), TargetError> {
         let State::Open(stream) = &mut self.state else { return Ok(()) };
-        let mut scratch = [0; 512];
-        loop {
-            match stream.read(&mut scratch) {
-                Ok(0) => return Err(TargetError::during("connection")(Errno::ECONNRESET)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(TargetError::during("connection")(error)),
-            }
+        match stream.read(&mut [0; 4096]) {
+            Ok(0) => Err(TargetError::during("connection")(Errno::ECONNRESET)),
+            Ok(_) => Ok(()),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock => Ok(()),
+                _ => Err(TargetError::during("connection")(error)),
+            },
         }
     }
 }
@@ -176,10 +174,10 @@ impl Target for Stream {
         delivery
     }
 
-    fn reopen(&mut self) -> Result<(), TargetError> {
+    fn reopen(&mut self) -> Result<Reopened, TargetError> {
         // A connection in use is as good as a new one, and closing it could lose what is on its
         // way.
-        Ok(())
+        Ok(Reopened::Same)
     }
 
     fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
