@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::string::FromUtf8Error;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -17,8 +18,11 @@ impl Config {
     /// the built-in defaults where there is none.
     pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(DEFAULT_PATH));
-        match fs::read_to_string(path) {
-            Ok(source) => Self::parse(path, &source),
+        match fs::read(path) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(source) => Self::parse(path, &source),
+                Err(error) => Err(not_utf8(path, &error)),
+            },
             Err(cause) if named.is_none() && cause.kind() == io::ErrorKind::NotFound => {
                 Ok(Self::default())
             }
@@ -28,6 +32,8 @@ impl Config {
 
     /// Reads a configuration out of `source`; `path` is for messages only.
     pub fn parse(path: &Path, source: &str) -> Result<Self, ConfigError> {
+        // A byte order mark is no character of the first line.
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         parse_file(source).and_then(validate).map_err(|fault| fault.locate(path, source))
     }
 }
@@ -40,41 +46,82 @@ impl Default for Config {
     }
 }
 
+/// A file in another encoding, with the place of its first foreign letter.
+fn not_utf8(path: &Path, error: &FromUtf8Error) -> ConfigError {
+    let at = error.utf8_error().valid_up_to();
+    let source = String::from_utf8_lossy(error.as_bytes());
+    Fault::at(at..at, "not UTF-8, which TOML is written in").locate(path, &source)
+}
+
 fn parse_file(source: &str) -> Result<File, Fault> {
     let table = DeTable::parse(source)?;
-    refuse_unknown_keys(table.get_ref(), "")?;
+    check_keys(table.get_ref(), "")?;
     Ok(toml::from_str(source)?)
 }
 
-/// Looks for keys that no section has, before serde does: serde's message has no suggestion.
-fn refuse_unknown_keys(table: &DeTable<'_>, section: &str) -> Result<(), Fault> {
-    let sections = schema::sections();
-    let Some((_, known)) = sections.iter().find(|(name, _)| *name == section) else {
-        return Ok(());
-    };
+/// Looks for keys that a section does not have, and for sections that are not written as such,
+/// before serde does: its messages have no suggestion, and speak of structs.
+fn check_keys(table: &DeTable<'_>, section: &str) -> Result<(), Fault> {
     for (key, value) in table {
         let name = key.get_ref().as_ref();
-        if !known.contains(&name) {
-            return Err(Fault::at(key.span(), unknown_key(name, known)));
+        if !schema::keys_of(section).contains(&name) {
+            return Err(Fault::at(key.span(), unknown_key(name, value, section)));
         }
-        let inner = if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") };
-        subtables(value).try_for_each(|table| refuse_unknown_keys(table, &inner))?;
+        let inner = schema::inner(section, name);
+        if schema::is_section(&inner) {
+            check_shape(&inner, value).map_err(|text| Fault::at(key.span(), text))?;
+            subtables(value).try_for_each(|table| check_keys(table, &inner))?;
+        }
     }
     Ok(())
 }
 
-fn unknown_key(name: &str, known: &[&str]) -> String {
-    if let Some(near) = nearest(name, known.iter().copied()) {
-        return format!("unknown key; did you mean `{near}`?");
+fn unknown_key(name: &str, value: &Spanned<DeValue<'_>>, section: &str) -> String {
+    let what = if subtables(value).next().is_some() { "section" } else { "key" };
+    let elsewhere: Vec<_> = schema::sections()
+        .into_iter()
+        .filter(|(_, keys)| keys.contains(&name))
+        .map(|(section, _)| match section {
+            "" => "at the top, above the first section".to_owned(),
+            _ => format!("in {}", bracketed(section)),
+        })
+        .collect();
+    if !elsewhere.is_empty() {
+        return format!("unknown {what}; it belongs {}", elsewhere.join(", or "));
     }
-    let elsewhere = schema::sections().into_iter().find(|(_, keys)| keys.contains(&name));
-    match elsewhere {
-        Some(("", _)) => {
-            "unknown key; it belongs at the top, before the first [section]".to_owned()
+    let known = schema::keys_of(section);
+    let shown = |key: &str| match schema::inner(section, key) {
+        inner if schema::is_section(&inner) => bracketed(&inner),
+        _ => key.to_owned(),
+    };
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("unknown {what}; did you mean `{}`?", shown(near)),
+        None => {
+            let known: Vec<_> = known.iter().map(|key| shown(key)).collect();
+            format!("unknown {what}; known here: {}", known.join(", "))
         }
-        Some(("pipe", _)) => "unknown key; it belongs in [[pipe]]".to_owned(),
-        Some((section, _)) => format!("unknown key; it belongs in [{section}]"),
-        None => format!("unknown key; known here: {}", known.join(", ")),
+    }
+}
+
+/// A section as its first line has it.
+fn bracketed(section: &str) -> String {
+    if section == "pipe" { "[[pipe]]".to_owned() } else { format!("[{section}]") }
+}
+
+/// There may be many pipes, and one of any other section.
+fn check_shape(section: &str, value: &Spanned<DeValue<'_>>) -> Result<(), String> {
+    let is_table = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Table(_));
+    let line = bracketed(section);
+    match value.get_ref() {
+        DeValue::Array(items) if section == "pipe" && items.iter().all(is_table) => Ok(()),
+        _ if section == "pipe" => {
+            Err(format!("each pipe is a section; write {line}, in double brackets, above its keys"))
+        }
+        DeValue::Table(_) => Ok(()),
+        DeValue::Array(_) => {
+            Err(format!("only one such section; write {line}, in single brackets"))
+        }
+        _ => Err(format!("this is a section; write {line} on its own line, and its keys below")),
     }
 }
 

@@ -10,6 +10,7 @@ mod load;
 mod schema;
 mod show;
 mod units;
+mod uses;
 mod validate;
 
 use std::fmt;
@@ -27,6 +28,19 @@ pub const DEFAULT_PATH: &str = match option_env!("BDAEMON_CONFIG") {
     Some(path) => path,
     None => "/usr/local/etc/bdaemon.toml",
 };
+
+/// The sections of the file in their order, each with its keys: what a sample or a manual page has
+/// to speak of. A section is named as in its brackets, and the top is `""`.
+#[must_use]
+pub fn keys() -> Vec<(&'static str, Vec<&'static str>)> {
+    schema::sections()
+        .into_iter()
+        .map(|(section, keys)| {
+            let plain = |key: &&str| !schema::is_section(&schema::inner(section, key));
+            (section, keys.iter().copied().filter(plain).collect())
+        })
+        .collect()
+}
 
 /// A configuration that can be run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -99,7 +99,8 @@ impl<'de> Deserializer<'de> for FieldNames<'_> {
     }
 }
 
-/// The sections of the file by the name that a message calls them, with their keys.
+/// The sections of the file with their keys: the top is `""`, and a section's name is among the
+/// keys of the one that it is in.
 pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 5] {
     [
         ("", keys::<File>()),
@@ -108,4 +109,19 @@ pub(super) fn sections() -> [(&'static str, &'static [&'static str]); 5] {
         ("pipe.log", keys::<Log>()),
         ("control", keys::<Control>()),
     ]
+}
+
+/// The keys of a section; none where there is no such section.
+pub(super) fn keys_of(section: &str) -> &'static [&'static str] {
+    sections().into_iter().find(|(name, _)| *name == section).map_or(&[], |(_, keys)| keys)
+}
+
+/// The name of the section that `key` may stand for within `section`.
+pub(super) fn inner(section: &str, key: &str) -> String {
+    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+}
+
+/// Whether there is such a section.
+pub(super) fn is_section(name: &str) -> bool {
+    sections().iter().any(|(section, _)| *section == name)
 }

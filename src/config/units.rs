@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Span {
             type Value = Span;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a duration ({})", Span::ALLOWED)
+                write!(f, "a duration; {}", Span::ALLOWED)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
                 text.parse().map_err(E::custom)
@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for Size {
             type Value = Size;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a size ({})", Size::ALLOWED)
+                write!(f, "a size; {}", Size::ALLOWED)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
                 text.parse().map_err(E::custom)
@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Size {
 pub struct FileMode(pub mode_t);
 
 impl FileMode {
-    const ALLOWED: &'static str = r#"write an octal string such as "0620""#;
+    const ALLOWED: &'static str = r#"write an octal string such as "0620", at most "0777""#;
 }
 
 impl FromStr for FileMode {
@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for FileMode {
             type Value = FileMode;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a mode ({})", FileMode::ALLOWED)
+                write!(f, "a mode; {}", FileMode::ALLOWED)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<FileMode, E> {
                 text.parse().map_err(E::custom)

@@ -2,9 +2,9 @@
 //!
 //! Each default stands here and nowhere else.
 
-use std::collections::HashMap;
+use std::net::Ipv6Addr;
 use std::ops::{Range, RangeInclusive};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::error::{Fault, nearest};
 use super::schema::{self, File};
 use super::units::{FileMode, Size, Span};
+use super::uses::Uses;
 use super::{Address, Config, Control, FileFormat, Log, Pipe, Sync, SyslogFormat, Target};
 use crate::priority::{Facility, Severity};
 
@@ -32,20 +33,17 @@ const PIPE_NAME_MAX: usize = 32;
 pub(super) fn validate(file: File) -> Result<Config, Fault> {
     let mut uses = Uses::default();
     let pid_file = path(file.pid_file.as_ref(), "/var/run/bdaemon.pid")?;
-    uses.claim(&pid_file, "the pid file", span_of(file.pid_file.as_ref()))?;
+    uses.claim(&pid_file, "the pid file", span_if(file.pid_file.as_ref()))?;
 
     let log_section = file.log.unwrap_or_default();
     let log = log(&log_section, None)?;
-    uses.write_to(&log.target, log_span(&log_section))?;
+    uses.write_to(&log.target, &log_section)?;
 
     let control_section = file.control.unwrap_or_default();
     let control = control(&control_section)?;
     if control.enable {
-        uses.claim(
-            &control.socket,
-            "the control socket",
-            span_of(control_section.socket.as_ref()),
-        )?;
+        let at = span_if(control_section.socket.as_ref());
+        uses.claim(&control.socket, "the control socket", at)?;
     }
 
     if let (Some(group), None) = (&file.group, &file.user) {
@@ -66,15 +64,14 @@ pub(super) fn validate(file: File) -> Result<Config, Fault> {
                 format!("a second pipe named `{}`; each needs a `name` of its own", pipe.name),
             ));
         }
-        let path_span = section.get_ref().path.as_ref().map_or(section.span(), Spanned::span);
-        uses.claim(&pipe.path, &format!("pipe `{}`", pipe.name), path_span.clone())?;
-        uses.claim(
-            &pipe.lock_path(),
-            &format!("the lock of pipe `{}`", pipe.name),
-            path_span.clone(),
-        )?;
-        let log_at = section.get_ref().log.as_ref().map_or(path_span, log_span);
-        uses.write_to(&pipe.log.target, log_at)?;
+        // The pipe that is there when none is given has no place.
+        let written = Some(section.span()).filter(|span| !span.is_empty());
+        let at = span_if(section.get_ref().path.as_ref()).or(written);
+        uses.claim(&pipe.path, format!("pipe `{}`", pipe.name), at.clone())?;
+        uses.claim(&pipe.lock_path(), format!("the lock of pipe `{}`", pipe.name), at)?;
+        if let Some(own) = &section.get_ref().log {
+            uses.write_to(&pipe.log.target, own)?;
+        }
         pipes.push(pipe);
     }
 
@@ -91,8 +88,8 @@ pub(super) fn validate(file: File) -> Result<Config, Fault> {
             Duration::from_secs(10),
             Duration::ZERO..=DAY,
         )?,
-        user: account(file.user.as_ref())?,
-        group: account(file.group.as_ref())?,
+        user: account(file.user.as_ref(), "a user")?,
+        group: account(file.group.as_ref(), "a group")?,
         log,
         pipes,
         control,
@@ -219,8 +216,7 @@ fn log_file(section: &schema::Log, inherited: Option<&Target>) -> Result<Target,
 
 /// Keys that the chosen target does not have.
 fn refuse_foreign_keys(section: &schema::Log, kind: Kind) -> Result<(), Fault> {
-    let address = section.address.as_ref().map(Spanned::span);
-    let format = section.format.as_ref().map(Spanned::span);
+    let address = span_if(section.address.as_ref());
     let file_only = [
         span_if(section.path.as_ref()),
         span_if(section.mode.as_ref()),
@@ -229,13 +225,23 @@ fn refuse_foreign_keys(section: &schema::Log, kind: Kind) -> Result<(), Fault> {
     let foreign = match kind {
         Kind::Syslog => file_only.into_iter().flatten().next(),
         Kind::File => address,
-        Kind::Stderr => file_only.into_iter().chain([address, format]).flatten().next(),
+        Kind::Stderr => file_only.into_iter().chain([address]).flatten().next(),
     };
     let advice = match kind {
         Kind::Syslog => "goes with target = \"file\", and this target is \"syslog\"",
         Kind::File => "goes with target = \"syslog\", and this target is \"file\"",
         Kind::Stderr => "does not go with target = \"stderr\"",
     };
+    // A format of the other kind tells of a `target` that was left out.
+    let format_of_other = section.format.as_ref().filter(|format| {
+        let is_one = |names: [&str; 2]| names.contains(&format.get_ref().as_str());
+        match kind {
+            Kind::Syslog => is_one(FILE_FORMATS.map(|(name, _)| name)),
+            Kind::File => is_one(SYSLOG_FORMATS.map(|(name, _)| name)),
+            Kind::Stderr => true,
+        }
+    });
+    let foreign = foreign.or_else(|| span_if(format_of_other));
     foreign.map_or(Ok(()), |span| Err(Fault::at(span, advice)))
 }
 
@@ -259,8 +265,8 @@ fn pipe(section: &schema::Pipe, log_above: &Log) -> Result<Pipe, Fault> {
             0o600,
             "the owner must be able to read and write (0600)",
         )?,
-        owner: account(section.owner.as_ref())?,
-        group: account(section.group.as_ref())?,
+        owner: account(section.owner.as_ref(), "a user")?,
+        group: account(section.group.as_ref(), "a group")?,
         priority: match &section.priority {
             None => Severity::Info,
             Some(key) => named(key, "a severity", &Severity::ALL.map(Severity::name))?,
@@ -280,7 +286,7 @@ fn pipe(section: &schema::Pipe, log_above: &Log) -> Result<Pipe, Fault> {
 
 fn control(section: &schema::Control) -> Result<Control, Fault> {
     let socket = path(section.socket.as_ref(), "/var/run/bdaemon.sock")?;
-    check_socket_path(&socket, span_of(section.socket.as_ref()))?;
+    check_socket_path(&socket, span_if(section.socket.as_ref()).unwrap_or_default())?;
     Ok(Control {
         enable: section.enable.as_ref().is_none_or(|key| *key.get_ref()),
         socket,
@@ -290,61 +296,12 @@ fn control(section: &schema::Control) -> Result<Control, Fault> {
             0o600,
             "the owner must be able to read and write (0600)",
         )?,
-        group: account(section.group.as_ref())?,
+        group: account(section.group.as_ref(), "a group")?,
     })
 }
 
-/// Who uses which path, so that two uses of one path are found before anything is opened.
-#[derive(Default)]
-struct Uses {
-    claimed: HashMap<PathBuf, String>,
-    log_files: HashMap<PathBuf, (FileMode, Sync)>,
-}
-
-impl Uses {
-    fn claim(&mut self, path: &Path, what: &str, span: Range<usize>) -> Result<(), Fault> {
-        let taken = self.claimed.get(path).map(String::as_str);
-        let taken = taken.or_else(|| self.log_files.contains_key(path).then_some("a log file"));
-        if let Some(other) = taken {
-            return Err(Fault::at(span, format!("{} is {other} already", path.display())));
-        }
-        self.claimed.insert(path.to_owned(), what.to_owned());
-        Ok(())
-    }
-
-    fn write_to(&mut self, target: &Target, span: Range<usize>) -> Result<(), Fault> {
-        let Target::File { path, mode, sync, .. } = target else { return Ok(()) };
-        if let Some(other) = self.claimed.get(path) {
-            return Err(Fault::at(span, format!("{} is {other} already", path.display())));
-        }
-        let settings = self.log_files.entry(path.clone()).or_insert((*mode, *sync));
-        if *settings != (*mode, *sync) {
-            let text = format!(
-                "{} is a log file already, with another mode or sync: one file has one",
-                path.display()
-            );
-            return Err(Fault::at(span, text));
-        }
-        Ok(())
-    }
-}
-
-fn log_span(section: &schema::Log) -> Range<usize> {
-    let first = [
-        span_if(section.path.as_ref()),
-        span_if(section.target.as_ref()),
-        span_if(section.mode.as_ref()),
-        span_if(section.sync.as_ref()),
-    ];
-    first.into_iter().flatten().next().unwrap_or_default()
-}
-
-fn span_if<T>(key: Option<&Spanned<T>>) -> Option<Range<usize>> {
+pub(super) fn span_if<T>(key: Option<&Spanned<T>>) -> Option<Range<usize>> {
     key.map(Spanned::span)
-}
-
-fn span_of<T>(key: Option<&Spanned<T>>) -> Range<usize> {
-    span_if(key).unwrap_or_default()
 }
 
 fn span(
@@ -421,13 +378,14 @@ fn tag(key: &Spanned<String>) -> Result<String, Fault> {
 }
 
 /// The name of a user or group, or its number.
-fn account(key: Option<&Spanned<String>>) -> Result<Option<String>, Fault> {
+fn account(key: Option<&Spanned<String>>, what: &str) -> Result<Option<String>, Fault> {
     let Some(key) = key else { return Ok(None) };
     let name = key.get_ref();
     if name.is_empty()
         || name.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control() || b == b':')
     {
-        return Err(Fault::at(key.span(), "write the name or the number of an account"));
+        let text = format!("\"{name}\" is not {what}; write one name, or one number");
+        return Err(Fault::at(key.span(), text));
     }
     Ok(Some(name.clone()))
 }
@@ -445,18 +403,23 @@ fn checked_path(text: &str) -> Result<PathBuf, &'static str> {
     if text.contains('\0') {
         return Err("a path has no NUL");
     }
-    if text.ends_with('/') || path.file_name().is_none() {
+    if text.ends_with('/') || text.ends_with("/.") || path.file_name().is_none() {
         return Err("write the path of a file, not of a directory");
     }
     // Two spellings of one path would escape the check that each path is used once.
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("write the path without `..`");
+    }
     Ok(path.components().collect())
 }
 
 fn check_socket_path(path: &Path, span: Range<usize>) -> Result<(), Fault> {
-    if path.as_os_str().len() <= SOCKET_PATH_MAX {
+    let length = path.as_os_str().len();
+    if length <= SOCKET_PATH_MAX {
         return Ok(());
     }
-    Err(Fault::at(span, format!("a socket's path has at most {SOCKET_PATH_MAX} bytes")))
+    let text = format!("is {length} bytes long; a socket's path has at most {SOCKET_PATH_MAX}");
+    Err(Fault::at(span, text))
 }
 
 fn address(key: &Spanned<String>) -> Result<Address, Fault> {
@@ -471,8 +434,11 @@ fn address(key: &Spanned<String>) -> Result<Address, Fault> {
     }
     let (host, port) = rest.rsplit_once(':').ok_or_else(wrong)?;
     let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || host.contains(char::is_whitespace) || (host.contains(':') && !bracketed) {
+    if matches!(scheme, "udp" | "tcp") && host.parse::<Ipv6Addr>().is_ok() {
+        let text = format!("an IPv6 address goes in brackets; write \"{scheme}:[{host}]:{port}\"");
+        return Err(Fault::at(key.span(), text));
+    }
+    if !is_host_name(host) && !is_bracketed_address(host) {
         return Err(wrong());
     }
     let host = host.to_owned();
@@ -481,4 +447,16 @@ fn address(key: &Spanned<String>) -> Result<Address, Fault> {
         "tcp" => Ok(Address::Tcp { host, port }),
         _ => Err(wrong()),
     }
+}
+
+/// A name, or an IPv4 address. The resolver says whether there is such a host.
+fn is_host_name(host: &str) -> bool {
+    !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+}
+
+/// An IPv6 address in brackets, with its zone where it has one: `[fe80::1%em0]`.
+fn is_bracketed_address(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let address = inner.map(|inner| inner.split_once('%').map_or(inner, |(address, _)| address));
+    address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
 }
