@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, User, chown};
@@ -164,8 +164,12 @@ fn files_linked_into_the_users_directory_are_not_touched() {
     // of the pid file, and have root write into it.
     let precious = Site::new();
     fs::write(precious.path("precious"), "root's\n").unwrap();
-    for name in ["pid", "in.log", "in.pipe.lock"] {
-        let site = site();
+    let names = ["pid", "in.log", "in.pipe.lock"];
+    for (name, sticky) in names.into_iter().flat_map(|name| [(name, false), (name, true)]) {
+        let site = if sticky { Site::new() } else { site() };
+        if sticky {
+            fs::set_permissions(site.directory(), fs::Permissions::from_mode(0o1777)).unwrap();
+        }
         fs::hard_link(precious.path("precious"), site.path(name)).unwrap();
         let (code, stderr) = site.fail_to_start(&[]);
         assert_eq!(code, 73);
@@ -185,4 +189,32 @@ fn user_without_root_is_said_to_have_no_effect() {
     let daemon = site.start();
     site.wait_own("user = \"nobody\" has no effect: only root can become somebody else");
     daemon.stop();
+}
+
+#[test]
+fn what_the_user_could_not_make_or_open_again_is_warned_of() {
+    if !is_root_or_skip() {
+        return;
+    }
+    let site = site();
+    fs::write(site.path("in.log"), "").unwrap();
+    let keys = "owner = \"daemon\"\ngroup = \"54321\"";
+    let pipe = site.pipe_section("in", keys);
+    site.configure(&format!("user = \"nobody\"\n{}{pipe}", site.head()));
+    let checked = site.bdaemon(&["-t"]).output().unwrap();
+    let stderr = common::text(&checked.stderr);
+    for warning in [
+        "pipe in: nobody could not make it again for its owner daemon; leave `owner` out",
+        "pipe in: nobody could not make it again for the group 54321; make nobody a member",
+        "in.log: nobody could not open it again after a rotation; give it to that user",
+    ] {
+        assert!(stderr.contains(warning), "{warning:?} in {stderr:?}");
+    }
+    // It starts all the same; that the pipe cannot be made again is said once.
+    let daemon = site.start();
+    fs::remove_file(site.pipe()).unwrap();
+    site.wait_own("making it again failed");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(site.read("own.log").matches("making it again failed").count(), 1);
+    drop(daemon);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 
 use nix::errno::Errno;
+use nix::sys::stat::FileStat;
 use nix::unistd::{self, Gid, Group, Uid, User};
 
 /// An account that is not there, or could not be looked up.
@@ -31,6 +32,24 @@ pub(crate) fn group(name: &str) -> Result<Gid, AccountError> {
         Err(_) => Group::from_name(name),
     };
     resolve("group", name, found).map(|group| group.gid)
+}
+
+/// The groups that a user is a member of; where they cannot be listed, the login group.
+pub(crate) fn groups_of(user: &User) -> Vec<Gid> {
+    let name = CString::new(user.name.as_str()).unwrap_or_default();
+    unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid])
+}
+
+/// Whether the permission bits let a user with these groups write to a file.
+pub(crate) fn may_write(user: &User, groups: &[Gid], stat: &FileStat) -> bool {
+    let bit = if stat.st_uid == user.uid.as_raw() {
+        0o200
+    } else if groups.iter().any(|gid| gid.as_raw() == stat.st_gid) {
+        0o020
+    } else {
+        0o002
+    };
+    stat.st_mode & bit != 0
 }
 
 fn resolve<T>(
