@@ -3,7 +3,7 @@
 //! their arguments and call it.
 //!
 //! Data goes one way: bytes are read from a [pipe], framed into [records](record), given their
-//! time and tag by a [format](line), and handed in batches to a [target](target). The
+//! time and tag by a [format](mod@line), and handed in batches to a [target]. The
 //! [daemon] is one thread around poll(2) that moves them, and that stops reading a pipe whose
 //! target is away, so that writers wait and nothing is lost.
 
