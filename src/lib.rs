@@ -3,8 +3,9 @@
 //! their arguments and call it.
 //!
 //! Data goes one way: bytes are read from a pipe, framed into [records](record), given their time
-//! and tag as a line, and handed in batches to a target. The [daemon] is one thread around poll(2) that moves them, and that stops reading a pipe whose
-//! target is away, so that writers wait and nothing is lost.
+//! and tag as a line, and handed in batches to a target. The [daemon] is one thread around poll(2)
+//! that moves them, and that stops reading a pipe whose target is away, so that writers wait and
+//! nothing is lost.
 
 pub mod config;
 pub mod ctl;

@@ -9,9 +9,11 @@ mod error;
 mod load;
 mod schema;
 mod show;
+mod targets;
 mod units;
 mod uses;
 mod validate;
+mod values;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

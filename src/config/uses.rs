@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Fault;
 use super::schema;
-use super::validate::span_if;
+use super::values::span_if;
 use super::{FileMode, Sync, Target};
 
 /// The uses of paths that were found so far.
