@@ -209,3 +209,85 @@ impl<'a> Iterator for Parts<'a> {
         Some(Part { text, continued, continues: true })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch of messages with a header of two bytes.
+    fn batch(texts: &[&str]) -> Batch {
+        let mut batch = Batch::default();
+        for text in texts {
+            batch.push(true, |bytes| {
+                bytes.extend_from_slice(b"h ");
+                bytes.extend_from_slice(text.as_bytes());
+                2
+            });
+        }
+        batch
+    }
+
+    fn messages(batch: &Batch) -> Vec<String> {
+        batch.messages().map(|message| String::from_utf8(message.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_message_counts_when_its_last_byte_was_taken() {
+        let mut batch = batch(&["one", "two", "three"]);
+        batch.advance_bytes(7);
+        assert_eq!((batch.take_delivered(), batch.unsent()), (1, &b"twoh three"[..]));
+        assert_eq!(messages(&batch), ["h two", "h three"]);
+        batch.restart_message();
+        assert_eq!(batch.unsent(), b"h twoh three");
+        batch.advance_messages(1);
+        assert_eq!((batch.take_delivered(), batch.records(), batch.backlog()), (1, 1, 7));
+        batch.advance_bytes(7);
+        assert_eq!((batch.take_delivered(), batch.is_empty()), (1, true));
+    }
+
+    #[test]
+    fn what_is_too_long_is_split_with_the_header_on_each_part() {
+        let long = "abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut batch = batch(&["gone", "short", long, "end"]);
+        batch.advance_messages(1);
+        batch.split_over(24);
+        let split = messages(&batch);
+        assert_eq!(split[0], "h short");
+        assert_eq!(split[1], "h abcdefghijklmnop [...]");
+        assert_eq!(split[2], "h [...] qrstuvwxyz [...]");
+        assert_eq!(split[3], "h [...] 0123456789");
+        assert_eq!(split[4], "h end");
+        assert!(split.iter().all(|message| message.len() <= 24));
+        // The record counts once, with its last part, and what had gone still counts.
+        assert_eq!(batch.records(), 3);
+        batch.advance_messages(5);
+        assert_eq!(batch.take_delivered(), 4);
+    }
+
+    #[test]
+    fn a_limit_without_room_still_makes_headway() {
+        let mut batch = batch(&["abcdefghijklmnopqrstuvwxyz"]);
+        batch.split_over(1);
+        let text: String = messages(&batch)
+            .iter()
+            .map(|message| message[2..].replace("[...] ", "").replace(" [...]", ""))
+            .collect();
+        assert_eq!(text, "abcdefghijklmnopqrstuvwxyz");
+    }
+
+    #[test]
+    fn what_was_delivered_takes_no_memory() {
+        let mut batch = Batch::default();
+        for _ in 0..10_000 {
+            for _ in 0..10 {
+                batch.push(true, |bytes| {
+                    bytes.extend_from_slice(&[b'x'; 100]);
+                    0
+                });
+            }
+            batch.advance_messages(9);
+            batch.advance_messages(1);
+        }
+        assert!(batch.bytes.capacity() < 10_000, "{}", batch.bytes.capacity());
+    }
+}

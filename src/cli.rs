@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::config::DEFAULT_PATH;
 use crate::exit::Sysexit;
 
 /// Parses the arguments, or does what they ask for instead of a run (help, version), or says what
@@ -49,4 +50,9 @@ pub(crate) fn print(text: impl std::fmt::Display) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     write!(stdout, "{text}")?;
     stdout.flush()
+}
+
+/// The help text of `-c`, with the path that was compiled in.
+pub(crate) fn config_help(what: &str) -> String {
+    format!("{what} [default: {DEFAULT_PATH}, and built-in values where there is none]")
 }

@@ -7,6 +7,8 @@
 //! that moves them, and that stops reading a pipe whose target is away, so that writers wait and
 //! nothing is lost.
 
+#![forbid(unsafe_code)]
+
 pub mod config;
 pub mod ctl;
 pub mod daemon;

@@ -283,6 +283,9 @@ fn bad_input_has_its_exit_codes() {
     assert_eq!(code, EX_DATAERR, "{stderr}");
     assert!(stderr.contains("a record has no newline"), "{stderr}");
     assert_eq!(fail(&site, &["frobnicate"]).0, EX_USAGE);
+    let (code, stderr) = fail(&site, &[]);
+    assert_eq!(code, EX_USAGE);
+    assert!(stderr.contains("requires a subcommand"), "{stderr}");
     assert_eq!(fail(&site, &["send", "--timeout", "soon", "x"]).0, EX_USAGE);
     assert_eq!(fail(&site, &["count", "--interval", "often"]).0, EX_USAGE);
     site.configure("max_record = 5\n");

@@ -1,5 +1,7 @@
 //! The daemon. See `bdaemon --help`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

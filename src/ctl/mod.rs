@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use self::writer::WriterError;
-use crate::cli::{complain, parse};
+use crate::cli::{complain, config_help, parse};
 use crate::config::{Config, ConfigError, Pipe};
 use crate::exit::Sysexit;
 use crate::sys::why;
@@ -25,14 +25,14 @@ const PROGRAM: &str = "bdaemonctl";
 
 /// Writes to the pipes of bdaemon and looks after it.
 #[derive(Debug, Parser)]
-#[command(name = "bdaemonctl", version, disable_version_flag = true, arg_required_else_help = true)]
+#[command(name = "bdaemonctl", version, disable_version_flag = true)]
 #[command(
     after_help = "Exit codes are those of sysexits(3): 0 done, 64 usage, 65 bad data, 69 no daemon, 73 cannot \
                         create, 74 input or output, 75 timed out, 77 not permitted, 78 configuration."
 )]
 struct Cli {
-    /// The configuration, in which pipes are looked up [default: as bdaemon]
-    #[arg(short, long, value_name = "FILE", global = true)]
+    /// The configuration, in which pipes are looked up
+    #[arg(short, long, value_name = "FILE", global = true, help = config_help("The configuration, in which pipes are looked up"))]
     config: Option<PathBuf>,
 
     /// Print the version

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::cli::config_help;
+
 /// Carries lines from named pipes to syslog or to log files without losing any.
 #[derive(Debug, Parser)]
 #[command(
@@ -13,9 +15,8 @@ use clap::Parser;
 )]
 #[command(disable_version_flag = true)]
 pub(super) struct Cli {
-    /// The configuration [default: the built-in path, where there is a file; otherwise the
-    /// built-in values]
-    #[arg(short, long, value_name = "FILE")]
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", help = config_help("The configuration"))]
     pub(super) config: Option<PathBuf>,
 
     /// Stay in the foreground
