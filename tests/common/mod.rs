@@ -9,6 +9,7 @@
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::net::Shutdown;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -352,7 +353,12 @@ impl Syslogd {
                         }
                     }
                     // Ended only when nothing waits any more, as syslogd drains its socket.
-                    Err(_) if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) => return,
+                    Err(_) if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) => {
+                        // Another test that is about to start a program may hold a copy of the
+                        // descriptor for a moment; nothing is to be accepted meanwhile.
+                        let _ = socket.shutdown(Shutdown::Both);
+                        return;
+                    }
                     Err(_) => {}
                 }
             }
