@@ -98,7 +98,8 @@ fn what_it_makes_belongs_to_the_user_and_can_be_made_again_and_removed() {
         assert_eq!(owner(name), (nobody.uid, nobody.gid), "{name}");
     }
     fs::remove_file(site.pipe()).unwrap();
-    wait_for("the pipe to be made again", || is_fifo(&site.pipe()).then_some(()));
+    site.wait_own("was removed or replaced; made again");
+    assert!(is_fifo(&site.pipe()));
     assert_eq!(owner("in.pipe"), (nobody.uid, nobody.gid));
     fs::rename(site.path("in.log"), site.path("old.log")).unwrap();
     daemon.signal(Signal::SIGUSR1);
