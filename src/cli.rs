@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::config::DEFAULT_PATH;
+use crate::config::{Config, DEFAULT_PATH};
 use crate::exit::Sysexit;
 
 /// Parses the arguments, or does what they ask for instead of a run (help, version), or says what
@@ -50,6 +50,14 @@ pub(crate) fn print(text: impl std::fmt::Display) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     write!(stdout, "{text}")?;
     stdout.flush()
+}
+
+/// Prints a configuration as understood, and on standard error what this machine lacks for it.
+pub(crate) fn show(program: &str, config: &Config) -> io::Result<()> {
+    for advice in config.advice() {
+        complain(program, format_args!("warning: {advice}"));
+    }
+    print(config)
 }
 
 /// The help text of `-c`, with the path that was compiled in.

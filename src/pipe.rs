@@ -12,7 +12,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,11 +46,11 @@ pub(crate) enum PipeError {
     Served(u32),
     #[error("is read by another process; stop that one or configure another path")]
     Read,
-    #[error("its lock file {} {what}; remove that file", path.display())]
+    #[error("has a lock file, {}, that {what}; remove that file", path.display())]
     Lock { path: PathBuf, what: String },
-    #[error(transparent)]
+    #[error("cannot be given away: {0}")]
     Account(#[from] AccountError),
-    #[error("{during}: {}", why(cause))]
+    #[error("cannot be used: {during}: {}", why(cause))]
     Io { during: &'static str, cause: io::Error },
 }
 
@@ -132,6 +131,9 @@ pub(crate) struct Pipe {
     /// The write end that keeps the pipe from ending; none once it is retired.
     keeper: Option<File>,
     lock: FileId,
+    origin: Origin,
+    /// Whether the lock file was not there before.
+    made_lock: bool,
 }
 
 impl Pipe {
@@ -139,27 +141,27 @@ impl Pipe {
     ///
     /// A daemon that starts waits for the lock, so that of two that start at once one finds the
     /// other reading. A running one does not: its other pipes would wait as well.
-    pub(crate) fn open(
-        path: &Path,
-        rights: &Rights,
-        starting: bool,
-    ) -> Result<(Self, Origin), PipeError> {
-        let entry = Entry::at(path).map_err(PipeError::during("open its directory"))?;
+    pub(crate) fn open(path: &Path, rights: &Rights, starting: bool) -> Result<Self, PipeError> {
+        let entry = Entry::at(path).map_err(PipeError::during("opening its directory"))?;
         let (lock_file, lock_made) = open_lock(&entry, rights)?;
         let lock_id = id_of(&lock_file)?;
         // Held until the reader is open: whoever gets it next finds that this one reads.
         let patience = if starting { LOCK_PATIENCE } else { Duration::ZERO };
         let held =
-            lock::exclusive_within(&lock_file, patience).map_err(PipeError::during("lock"))?;
+            lock::exclusive_within(&lock_file, patience).map_err(PipeError::during("locking"))?;
         if held.is_none() && starting {
             log::warn!("{}: a writer holds the lock; taking the pipe without", path.display());
         }
-        let opened = Self::take(&entry, rights, &lock_file, lock_id);
-        if let (Err(_), true) = (&opened, lock_made) {
-            // Only the pipe's error is worth telling.
-            let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(lock_id));
+        match Self::take(&entry, rights, &lock_file, lock_id) {
+            Ok(pipe) => Ok(Self { made_lock: lock_made, ..pipe }),
+            Err(error) => {
+                if lock_made {
+                    // Only the pipe's error is worth telling.
+                    let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(lock_id));
+                }
+                Err(error)
+            }
         }
-        opened
     }
 
     fn take(
@@ -167,7 +169,7 @@ impl Pipe {
         rights: &Rights,
         lock_file: &File,
         lock: FileId,
-    ) -> Result<(Self, Origin), PipeError> {
+    ) -> Result<Self, PipeError> {
         let origin = match entry.stat().map_err(PipeError::during("stat"))? {
             Some(stat) if !entry::is_fifo(&stat) => {
                 return Err(PipeError::NotAFifo(entry::kind(&stat)));
@@ -180,20 +182,20 @@ impl Pipe {
                 Origin::Created
             }
         };
-        let pipe = Self::open_ends(entry, rights, lock);
-        let pipe = pipe.and_then(|pipe| {
+        let pipe = Self::open_ends(entry, rights, lock).and_then(|pipe| {
             claim_lock(lock_file, rights)?;
-            Ok(pipe)
+            Ok(Self { origin, ..pipe })
         });
         if let (Err(_), Origin::Created) = (&pipe, origin) {
             // Only the first error is worth telling.
             let _ = entry.unlink();
         }
-        Ok((pipe?, origin))
+        pipe
     }
 
     fn open_ends(entry: &Entry, rights: &Rights, lock: FileId) -> Result<Self, PipeError> {
-        let open = |flags| entry.open(flags | OFlag::O_NONBLOCK).map_err(PipeError::during("open"));
+        let open =
+            |flags| entry.open(flags | OFlag::O_NONBLOCK).map_err(PipeError::during("opening"));
         let reader = open(OFlag::O_RDONLY)?;
         let stat = stat::fstat(&reader).map_err(PipeError::during("fstat"))?;
         // It may have been swapped since it was looked at.
@@ -206,15 +208,28 @@ impl Pipe {
         let keeper = open(OFlag::O_WRONLY)?;
         let id = FileId::of(&stat);
         if id_of(&keeper)? != id {
-            return Err(PipeError::during("open")(Errno::EAGAIN));
+            return Err(PipeError::during("opening")(Errno::EAGAIN));
         }
-        rights.apply(&reader, rights.mode).map_err(PipeError::during("set owner and mode"))?;
-        Ok(Self { path: entry.path().to_owned(), id, reader, keeper: Some(keeper), lock })
+        rights.apply(&reader, rights.mode).map_err(PipeError::during("setting owner and mode"))?;
+        Ok(Self {
+            path: entry.path().to_owned(),
+            id,
+            reader,
+            keeper: Some(keeper),
+            lock,
+            origin: Origin::Adopted,
+            made_lock: false,
+        })
     }
 
     /// Where it is, or was.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How it came to be ours.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Reads what there is into `space`.
@@ -254,7 +269,7 @@ impl Pipe {
     /// Makes the pipe again after its name was removed or taken by something else, and gives
     /// the one that it replaces. What had taken the name is kept under another one.
     pub(crate) fn remake(&mut self, rights: &Rights) -> Result<Option<Self>, PipeError> {
-        let entry = Entry::at(&self.path).map_err(PipeError::during("open its directory"))?;
+        let entry = Entry::at(&self.path).map_err(PipeError::during("opening its directory"))?;
         match entry.stat().map_err(PipeError::during("stat"))? {
             Some(stat) if FileId::of(&stat) == self.id => {
                 // Only the lock is missing.
@@ -266,10 +281,23 @@ impl Pipe {
             Some(stat) if !entry::is_fifo(&stat) || !rights.ours(&stat) => displace(&entry)?,
             Some(_) | None => {}
         }
-        let (remade, _) = Self::open(&self.path, rights, false)?;
+        let remade = Self::open(&self.path, rights, false)?;
         let mut old = std::mem::replace(self, remade);
         old.keeper = None;
         Ok(Some(old))
+    }
+
+    /// Undoes what opening it made, when a start or a reload fails: an adopted pipe stays, as it
+    /// was there before.
+    pub(crate) fn discard(&self) {
+        // What fails here is not worth more words than the error that led here.
+        let Ok(entry) = Entry::at(&self.path) else { return };
+        if self.origin == Origin::Created {
+            let _ = entry.unlink_if(self.id);
+        }
+        if self.made_lock {
+            let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(self.lock));
+        }
     }
 
     /// Takes the pipe's name away, so that no new writer finds it; those who have it open may
@@ -299,22 +327,19 @@ fn lock_entry(pipe: &Entry) -> io::Result<Entry> {
 
 /// Opens the lock file, and says whether it was made. Its rights are left for [`claim_lock`].
 fn open_lock(pipe: &Entry, rights: &Rights) -> Result<(File, bool), PipeError> {
-    let lock = lock_entry(pipe).map_err(PipeError::during("open its directory"))?;
+    let lock = lock_entry(pipe).map_err(PipeError::during("opening its directory"))?;
     let wrong = |what: String| PipeError::Lock { path: lock.path().to_owned(), what };
     match lock.create_regular(OFlag::O_RDWR, 0o600) {
         Ok(file) => return Ok((file, true)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(PipeError::during("make its lock file")(error)),
+        Err(error) => return Err(PipeError::during("making its lock file")(error)),
     }
     let file = lock.open_regular(OFlag::O_RDWR).map_err(|error| wrong(why(&error)))?;
     let stat = stat::fstat(&file).map_err(PipeError::during("fstat"))?;
     if !rights.ours(&stat) {
         return Err(wrong(format!("belongs to user {}, not to bdaemon", stat.st_uid)));
     }
-    let pid = read_pid(&file).map_err(PipeError::during("read its lock file"))?;
-    if pid.is_none() && stat.st_size > 0 {
-        return Err(wrong("has something else in it than a pid".to_owned()));
-    }
+    lock::noted_pid(&file).map_err(|error| wrong(why(&error)))?;
     Ok((file, false))
 }
 
@@ -322,16 +347,8 @@ fn open_lock(pipe: &Entry, rights: &Rights) -> Result<(File, bool), PipeError> {
 fn claim_lock(lock: &File, rights: &Rights) -> Result<(), PipeError> {
     rights
         .apply(lock, rights.of_lock())
-        .and_then(|()| lock.set_len(0))
-        .and_then(|()| lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0))
-        .map_err(PipeError::during("write its lock file"))
-}
-
-/// The pid in a lock file; none if it has anything else.
-fn read_pid(lock: &File) -> io::Result<Option<u32>> {
-    let mut text = [0; 16];
-    let length = lock.read_at(&mut text, 0)?;
-    Ok(std::str::from_utf8(&text[..length]).ok().and_then(|text| text.trim().parse().ok()))
+        .and_then(|()| lock::note_pid(lock))
+        .map_err(PipeError::during("writing its lock file"))
 }
 
 /// Whether some process has the pipe open for reading. Opening a write end tells: it is refused
@@ -340,13 +357,13 @@ fn has_reader(entry: &Entry) -> Result<bool, PipeError> {
     match entry.open(OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
         Ok(_) => Ok(true),
         Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => Ok(false),
-        Err(error) => Err(PipeError::during("open")(error)),
+        Err(error) => Err(PipeError::during("opening")(error)),
     }
 }
 
 /// Names the daemon that reads the pipe, unless it has died and somebody else reads.
 fn served_by(lock: &File) -> PipeError {
-    let pid = read_pid(lock).ok().flatten();
+    let pid = lock::noted_pid(lock).ok().flatten();
     let alive = |pid: &u32| {
         let raw = i32::try_from(*pid).ok().filter(|raw| *raw > 0);
         raw.is_some_and(|raw| kill(Pid::from_raw(raw), None) != Err(Errno::ESRCH))
@@ -361,9 +378,9 @@ fn displace(entry: &Entry) -> Result<(), PipeError> {
     for number in 1..=DISPLACED_MAX {
         let mut displaced = name.clone();
         displaced.push(format!(".displaced.{number}"));
-        let to = entry.sibling(&displaced).map_err(PipeError::during("open its directory"))?;
+        let to = entry.sibling(&displaced).map_err(PipeError::during("opening its directory"))?;
         if to.stat().map_err(PipeError::during("stat"))?.is_none() {
-            entry.rename(&to).map_err(PipeError::during("rename what is in its place"))?;
+            entry.rename(&to).map_err(PipeError::during("renaming what is in its place"))?;
             log::warn!(
                 "{}: something else stood there; it is now {}",
                 entry.path().display(),
@@ -372,5 +389,5 @@ fn displace(entry: &Entry) -> Result<(), PipeError> {
             return Ok(());
         }
     }
-    Err(PipeError::during("rename what is in its place")(Errno::EEXIST))
+    Err(PipeError::during("renaming what is in its place")(Errno::EEXIST))
 }

@@ -288,6 +288,9 @@ fn bad_input_has_its_exit_codes() {
     assert!(stderr.contains("requires a subcommand"), "{stderr}");
     assert_eq!(fail(&site, &["send", "--timeout", "soon", "x"]).0, EX_USAGE);
     assert_eq!(fail(&site, &["count", "--interval", "often"]).0, EX_USAGE);
+    // Longer than there is time, and no reason to fall over.
+    let (code, _) = fail(&site, &["send", "--timeout", "9223372036854775807", "x"]);
+    assert_eq!(code, EX_UNAVAILABLE);
     site.configure("max_record = 5\n");
     let (code, stderr) = fail(&site, &["send", "x"]);
     assert_eq!(code, EX_CONFIG);

@@ -135,7 +135,8 @@ fn an_unknown_user_or_group_keeps_it_from_starting() {
     let (code, stderr) = site.fail_to_start(&[]);
     assert_eq!((code, stderr.as_str()), (78, "bdaemon: no user `no-such-user` on this system\n"));
     site.configure(&(site.head() + &site.pipe_section("in", "group = \"no-such-group\"")));
-    let (_, stderr) = site.fail_to_start(&[]);
+    let (code, stderr) = site.fail_to_start(&[]);
+    assert_eq!(code, 78);
     assert!(stderr.contains("no group `no-such-group`"), "{stderr}");
     assert_eq!(site.leftovers(), [""; 0]);
 }
@@ -211,6 +212,15 @@ fn what_the_user_could_not_make_or_open_again_is_warned_of() {
     ] {
         assert!(stderr.contains(warning), "{warning:?} in {stderr:?}");
     }
+    // A group that is given as that of the daemon is one that it has.
+    let pipe = site.pipe_section("in", "group = \"54321\"");
+    fs::set_permissions(site.path("in.log"), fs::Permissions::from_mode(0o660)).unwrap();
+    chown(&site.path("in.log"), None, Some(Gid::from_raw(54321))).unwrap();
+    site.configure(&format!("user = \"nobody\"\ngroup = \"54321\"\n{}{pipe}", site.head()));
+    let checked = site.bdaemon(&["-t"]).output().unwrap();
+    assert_eq!(common::text(&checked.stderr), "");
+    let pipe = site.pipe_section("in", keys);
+    site.configure(&format!("user = \"nobody\"\n{}{pipe}", site.head()));
     // It starts all the same; that the pipe cannot be made again is said once.
     let daemon = site.start();
     fs::remove_file(site.pipe()).unwrap();

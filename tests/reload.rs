@@ -88,7 +88,7 @@ fn a_bad_file_changes_nothing_and_says_why() {
             site.plain()
                 + &site.pipe_section("good", "")
                 + &site.pipe_section("bad", "").replace("bad.pipe", "no/bad.pipe"),
-            "no/bad.pipe open its directory: No such file or directory",
+            "no/bad.pipe cannot be used: opening its directory: No such file or directory",
         ),
         (
             site.plain().replace("in.log", "no/in.log")
@@ -171,8 +171,9 @@ fn the_level_of_own_messages_changes_with_a_reload() {
 }
 
 #[test]
-fn usr2_logs_the_statistics() {
+fn usr2_logs_the_statistics_at_any_level() {
     let site = Site::new();
+    site.configure(&site.plain().replace("\"info\"", "\"error\""));
     let daemon = site.start();
     site.write("one\ntwo\nthree");
     site.wait_lines("in.log", 3);

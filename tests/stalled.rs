@@ -241,6 +241,40 @@ fn a_file_that_happens_to_have_the_locks_name_is_not_overwritten() {
     let (_, stderr) = site.fail_to_start(&[]);
     assert!(stderr.contains("has something else in it than a pid"), "{stderr}");
     assert_eq!(site.read("in.pipe.lock"), "somebody's notes");
+    fs::remove_file(site.path("in.pipe.lock")).unwrap();
+    // Nor is one that has the pid file's.
+    for notes in ["pid: 12", "12 and more"] {
+        fs::write(site.path("pid"), notes).unwrap();
+        let (_, stderr) = site.fail_to_start(&[]);
+        assert!(stderr.contains("pid: has something else in it than a pid"), "{stderr}");
+        assert_eq!(site.read("pid"), notes);
+    }
+}
+
+#[test]
+fn the_pid_file_of_the_command_line_is_no_path_that_something_else_uses() {
+    let site = Site::new();
+    for name in ["in.pipe", "in.pipe.lock", "in.log", "own.log", "sock"] {
+        for check in [&[][..], &["-t"]] {
+            let path = site.path(name);
+            let (code, stderr) =
+                site.fail_to_start(&[check, &["-p", path.to_str().unwrap()]].concat());
+            assert_eq!(code, 64, "{stderr}");
+            assert!(stderr.contains("is used for something else; choose another"), "{stderr}");
+        }
+    }
+    let checked = site.bdaemon(&["-t", "-p", "/somewhere/else.pid"]).output().unwrap();
+    assert!(common::text(&checked.stdout).contains("pid_file = \"/somewhere/else.pid\""));
+}
+
+#[test]
+fn a_start_that_fails_leaves_an_adopted_pipe_as_it_was() {
+    let site = Site::new();
+    nix::unistd::mkfifo(&site.pipe(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let bad = site.pipe_section("bad", "").replace("bad.pipe", "no/bad.pipe");
+    site.configure(&(site.plain() + &bad));
+    site.fail_to_start(&[]);
+    assert_eq!(site.leftovers(), ["in.pipe"]);
 }
 
 #[test]

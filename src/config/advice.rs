@@ -67,7 +67,8 @@ impl Config {
     /// Only root gives files away, and only to a group of one's own can others: what root makes at
     /// the start could not be made again.
     fn advise_on_ownership(&self, user: &User, advice: &mut Vec<String>) {
-        let groups = account::groups_of(user);
+        let run_as = self.group.as_deref().and_then(|name| account::group(name).ok());
+        let groups = account::groups_of(user, run_as.unwrap_or(user.gid));
         for pipe in &self.pipes {
             let owner = pipe.owner.as_deref().and_then(|name| account::user(name).ok());
             if let Some(owner) = owner.filter(|owner| owner.uid != user.uid) {

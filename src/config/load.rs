@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{ConfigError, Fault, nearest};
 use super::schema::{self, File};
 use super::validate::validate;
-use super::{Config, DEFAULT_PATH};
+use super::{Config, DEFAULT_PATH, Target};
 
 impl Config {
     /// Reads `named`, which must exist; or, with no name given, the file at [`DEFAULT_PATH`], and
@@ -35,6 +35,24 @@ impl Config {
         // A byte order mark is no character of the first line.
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         parse_file(source).and_then(validate).map_err(|fault| fault.locate(path, source))
+    }
+}
+
+impl Config {
+    /// Puts another pid file in the place of the configured one, unless something else uses its
+    /// path.
+    pub(crate) fn set_pid_file(&mut self, path: &Path) -> Result<(), String> {
+        let pipes = self.pipes.iter().flat_map(|pipe| [pipe.path.clone(), pipe.lock_path()]);
+        let logs = self.logs().filter_map(|log| match &log.target {
+            Target::File { path, .. } => Some(path.clone()),
+            Target::Syslog { .. } | Target::Stderr => None,
+        });
+        let socket = self.control.enable.then(|| self.control.socket.clone());
+        if pipes.chain(logs).chain(socket).any(|used| used == path) {
+            return Err(format!("{} is used for something else; choose another", path.display()));
+        }
+        path.clone_into(&mut self.pid_file);
+        Ok(())
     }
 }
 

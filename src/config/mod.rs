@@ -155,7 +155,7 @@ impl fmt::Display for Address {
 /// The form of a syslog message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyslogFormat {
-    /// The BSD form, with local time and no host, as syslog(3) wrote it for long.
+    /// The BSD form with local time; with the host where it leaves this machine.
     Rfc3164,
     /// The syslog protocol, with local time, its offset and the host.
     Rfc5424,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{CtlError, PROGRAM};
-use crate::cli::{complain, print};
+use crate::cli::show;
 use crate::config::Config;
 
 /// Check a configuration and print it as understood
@@ -18,9 +18,6 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, config: Option<&Path>) -> Result<(), CtlError> {
         let config = Config::load(self.file.as_deref().or(config))?;
-        for advice in config.advice() {
-            complain(PROGRAM, format_args!("warning: {advice}"));
-        }
-        print(&config).map_err(CtlError::Stdout)
+        show(PROGRAM, &config).map_err(CtlError::Stdout)
     }
 }

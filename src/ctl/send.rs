@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Instant;
 
 use clap::Args;
 use memchr::{memchr2, memrchr2};
@@ -25,7 +24,7 @@ pub(super) struct Send {
     #[arg(short = 'n', long, value_name = "PIPE")]
     pipe: Option<String>,
 
-    /// The longest to wait for a reader that is behind [default: for ever]
+    /// The longest to wait with a record for a reader that is behind [default: for ever]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Span>,
 
@@ -58,8 +57,8 @@ impl Send {
         let pipe = choose_pipe(&Config::load(config)?, self.pipe.as_deref())?;
         let prefix = self.priority.map_or(String::new(), |number| format!("<{number}>"));
         let record = one_record(&prefix, &self.message)?;
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout.0);
-        let mut writer = PipeWriter::open(&pipe.path, deadline)?;
+        let patience = self.timeout.map(|timeout| timeout.0);
+        let mut writer = PipeWriter::open(&pipe.path, patience)?;
         match record {
             Some(record) => writer.write_record(&record)?,
             None => send_lines(&mut io::stdin().lock(), &prefix, &mut writer)?,

@@ -67,7 +67,9 @@ pub(super) struct PipeWriter {
     /// Whether a line is being written whose end has not been seen, under this lock.
     unfinished: bool,
     held: Option<Flock<File>>,
-    /// When to give up waiting.
+    /// How long a write may wait; none means for ever.
+    patience: Option<Duration>,
+    /// When the write that is under way gives up; none means never.
     deadline: Option<Instant>,
     /// Records written whole.
     sent: u64,
@@ -75,7 +77,7 @@ pub(super) struct PipeWriter {
 
 impl PipeWriter {
     /// Opens the pipe if somebody reads it, and does not wait for that.
-    pub(super) fn open(path: &Path, deadline: Option<Instant>) -> Result<Self, WriterError> {
+    pub(super) fn open(path: &Path, patience: Option<Duration>) -> Result<Self, WriterError> {
         let owned = || path.to_owned();
         let entry = Entry::at(path).map_err(|cause| refused(path, cause))?;
         if let Ok(Some(stat)) = entry.stat()
@@ -98,7 +100,8 @@ impl PipeWriter {
             lock_file,
             unfinished: false,
             held: None,
-            deadline,
+            patience,
+            deadline: None,
             sent: 0,
         })
     }
@@ -190,6 +193,8 @@ impl PipeWriter {
     }
 
     fn lock(&mut self, how: FlockArg) -> Result<Option<Flock<File>>, WriterError> {
+        // One that would be after the end of time is none.
+        self.deadline = self.patience.and_then(|patience| Instant::now().checked_add(patience));
         let Some(mut file) = self.lock_file.take() else { return Ok(None) };
         let Some(deadline) = self.deadline else {
             return Flock::lock(file, how).map(Some).map_err(|(_, errno)| self.io(errno.into()));

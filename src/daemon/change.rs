@@ -30,7 +30,7 @@ struct Planned {
     settings: config::Pipe,
     rights: Rights,
     /// Open, if there was none at its path before.
-    new: Option<(Pipe, Origin)>,
+    new: Option<Pipe>,
 }
 
 impl Planned {
@@ -89,7 +89,7 @@ impl Change {
                         inlet.pipe.set_rights(&rights).map_err(|cause| {
                             // What was changed before the failure is put back.
                             let _ = inlet.pipe.set_rights(&inlet.rights);
-                            failed(PipeError::during("set owner and mode")(cause))
+                            failed(PipeError::during("setting owner and mode")(cause))
                         })?;
                     }
                     None
@@ -111,8 +111,8 @@ impl Change {
             if let Some(inlet) = serving(&relay.inlets, planned.path()) {
                 let _ = inlet.pipe.set_rights(&inlet.rights);
             }
-            if let Some((mut pipe, Origin::Created)) = planned.new {
-                let _ = pipe.retire();
+            if let Some(pipe) = planned.new {
+                pipe.discard();
             }
         }
     }
@@ -141,8 +141,8 @@ impl Change {
             // `prepare` has opened a target for every pipe.
             let Some(outlet) = outlet_of(relay, &settings.log) else { continue };
             match new {
-                Some((pipe, origin)) => {
-                    let how = match origin {
+                Some(pipe) => {
+                    let how = match pipe.origin() {
                         Origin::Created => "created",
                         Origin::Adopted => "adopted",
                     };
@@ -204,7 +204,7 @@ impl Daemon {
     fn try_reload(&mut self) -> Result<(), StartError> {
         let mut config = Config::load(self.config_path.as_deref())?;
         if let Some(path) = &self.pid_file_option {
-            config.pid_file.clone_from(path);
+            config.set_pid_file(path).map_err(StartError::PidFileOption)?;
         }
         for (changed, key) in [
             (config.pid_file != self.config.pid_file, "pid_file"),

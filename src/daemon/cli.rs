@@ -11,7 +11,7 @@ use crate::cli::config_help;
 #[command(
     name = "bdaemon",
     version,
-    after_help = "See bdaemon.toml.sample for every key of the configuration, and bdaemonctl --help."
+    after_help = "See bdaemon(8), bdaemon.toml(5) and bdaemonctl(8)."
 )]
 #[command(disable_version_flag = true)]
 pub(super) struct Cli {

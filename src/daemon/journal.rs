@@ -46,22 +46,23 @@ impl log::Log for Journal {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
+        if self.enabled(record.metadata()) {
+            write(record.level(), &record.args().to_string());
         }
-        let mut queue = self.queue();
-        if queue.entries.len() == CAPACITY {
-            queue.left_out += 1;
-            return;
-        }
-        queue.entries.push_back(Entry {
-            stamp: Stamp::now(),
-            severity: record.level().into(),
-            text: escape_str(&record.args().to_string()),
-        });
     }
 
     fn flush(&self) {}
+}
+
+/// Keeps a message, whatever the level is that messages are wanted from.
+pub(super) fn write(level: log::Level, text: &str) {
+    let mut queue = JOURNAL.queue();
+    if queue.entries.len() == CAPACITY {
+        queue.left_out += 1;
+        return;
+    }
+    let (stamp, severity, text) = (Stamp::now(), level.into(), escape_str(text));
+    queue.entries.push_back(Entry { stamp, severity, text });
 }
 
 /// Takes what is written through the `log` crate from here on.

@@ -25,7 +25,7 @@ use self::cli::Cli;
 use self::detach::{Side, Starter, detach};
 use self::pid_file::PidFile;
 use self::relay::Relay;
-use crate::cli::{complain, parse, print};
+use crate::cli::{complain, parse, show};
 use crate::config::{Config, Span, Target};
 use crate::exit::Sysexit;
 use crate::sys::account::Identity;
@@ -43,11 +43,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(args: impl IntoIterator<Item = OsString>) -> Result<Sysexit, Sysexit> {
     let cli: Cli = parse(PROGRAM, args)?;
-    let config = Config::load(cli.config.as_deref()).map_err(|error| {
+    let mut config = Config::load(cli.config.as_deref()).map_err(|error| {
         complain(PROGRAM, &error);
         error.exit()
     })?;
     if cli.check {
+        if let Some(path) = cli.pid_file.and_then(|path| std::path::absolute(path).ok()) {
+            config.set_pid_file(&path).map_err(|why| {
+                complain(PROGRAM, format_args!("pid file: {why}"));
+                Sysexit::Usage
+            })?;
+        }
         return check(&config);
     }
     let prepared = Prepared::new(cli, config).map_err(|error| {
@@ -85,12 +91,9 @@ fn leave_terminal(prepared: &Prepared) -> Result<Starter, Sysexit> {
     Err(error.exit())
 }
 
-/// Prints the configuration as understood, and on standard error what this machine lacks for it.
-pub(crate) fn check(config: &Config) -> Result<Sysexit, Sysexit> {
-    for advice in config.advice() {
-        complain(PROGRAM, format_args!("warning: {advice}"));
-    }
-    print(config).map(|()| Sysexit::Ok).map_err(|error| {
+/// Prints the configuration as understood, and what this machine lacks for it.
+fn check(config: &Config) -> Result<Sysexit, Sysexit> {
+    show(PROGRAM, config).map(|()| Sysexit::Ok).map_err(|error| {
         complain(PROGRAM, format_args!("standard output: {}", why(&error)));
         Sysexit::IoErr
     })
@@ -195,30 +198,29 @@ impl Daemon {
         log::info!("targets reopened");
     }
 
-    /// Logs the statistics.
+    /// Logs the statistics, which were asked for, whatever the level.
     fn report(&self) {
+        let say = |text: String| journal::write(log::Level::Info, &text);
         let whole_seconds = |since: Instant| Span(Duration::from_secs(since.elapsed().as_secs()));
-        log::info!("up {}, {} pipes", whole_seconds(self.started), self.config.pipes.len());
+        say(format!("up {}, {} pipes", whole_seconds(self.started), self.config.pipes.len()));
         for inlet in &self.relay.inlets {
             let state = if inlet.retired { " (retired)" } else { "" };
-            log::info!(
+            say(format!(
                 "pipe {}{state}: {} records, {} bytes",
-                inlet.settings.name,
-                inlet.records,
-                inlet.bytes
-            );
+                inlet.settings.name, inlet.records, inlet.bytes
+            ));
         }
         for (_, outlet) in self.relay.outlets.iter() {
             let state = outlet.stalled().map_or("ok".to_owned(), |(since, why)| {
                 format!("stalled for {}: {why}", whole_seconds(since))
             });
-            log::info!(
+            say(format!(
                 "target {}: {} delivered, {} bytes waiting, {} retries, {state}",
                 outlet.destination,
                 outlet.delivered,
                 outlet.batch.backlog(),
                 outlet.retries
-            );
+            ));
         }
     }
 }

@@ -174,11 +174,15 @@ impl Outlet {
     /// The target is there, and takes nothing more just now.
     fn wait(&mut self, now: Instant, wait: Wait) {
         let trouble = match wait {
-            Wait::Ready => self.sink(now, now + BUSY_PATIENCE, true),
+            Wait::Ready | Wait::Reached => self.sink(now, now + BUSY_PATIENCE, true),
             Wait::Time(time) => self.sink(now, now + time, false),
         };
         if now.duration_since(trouble.since) >= BUSY_PATIENCE {
-            "it takes nothing more".clone_into(&mut trouble.why);
+            let why = match wait {
+                Wait::Reached => "no answer to the connection",
+                Wait::Ready | Wait::Time(_) => "it takes nothing more",
+            };
+            why.clone_into(&mut trouble.why);
             self.tell();
         }
     }

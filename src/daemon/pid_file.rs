@@ -5,7 +5,7 @@
 //! the lock belongs to the open file, and the child inherits that.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,7 @@ impl PidFile {
             let id = FileId::of(&stat::fstat(&*lock)?);
             if entry.stat()?.is_some_and(|stat| FileId::of(&stat) == id) {
                 entry::set_rights(&lock, None, None, 0o644)?;
+                lock::noted_pid(&lock)?;
                 // A pid of long ago must not be taken for the one that has the lock now.
                 lock.set_len(0)?;
                 return Ok(Some(Self { entry, lock }));
@@ -78,13 +79,9 @@ impl PidFile {
     }
 
     /// Writes the pid of this process.
-    pub(crate) fn write(&mut self) -> Result<(), PidFileError> {
-        let file = &mut *self.lock;
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        written.map_err(|cause| PidFileError::Io { path: self.entry.path().to_owned(), cause })
+    pub(crate) fn write(&self) -> Result<(), PidFileError> {
+        lock::note_pid(&self.lock)
+            .map_err(|cause| PidFileError::Io { path: self.entry.path().to_owned(), cause })
     }
 
     /// Removes the file. The lock on it stays until this is dropped.
@@ -103,11 +100,9 @@ impl PidFile {
 fn holder(path: &Path) -> Option<u32> {
     let give_up = Instant::now() + PID_PATIENCE;
     loop {
-        let mut text = String::new();
-        let read = Entry::at(path)
-            .and_then(|entry| entry.open_regular(OFlag::O_RDONLY)?.read_to_string(&mut text));
-        match (read, text.trim().parse()) {
-            (Ok(_), Ok(pid)) => return Some(pid),
+        let file = Entry::at(path).and_then(|entry| entry.open_regular(OFlag::O_RDONLY));
+        match file.and_then(|file| lock::noted_pid(&file)) {
+            Ok(Some(pid)) => return Some(pid),
             _ if Instant::now() >= give_up => return None,
             _ => std::thread::sleep(Duration::from_millis(10)),
         }

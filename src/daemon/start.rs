@@ -12,7 +12,7 @@ use super::journal;
 use super::pid_file::{PidFile, PidFileError};
 use super::relay::Relay;
 use super::{Daemon, Prepared};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::exit::Sysexit;
 use crate::line::Sender;
 use crate::pipe::PipeError;
@@ -30,6 +30,9 @@ pub(super) enum StartError {
     /// Another daemon runs, or the pid file cannot be used.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
+    /// The pid file of the command line is something else already.
+    #[error("pid file: {0}")]
+    PidFileOption(String),
     /// A pipe cannot be made or taken.
     #[error("pipe {name}: {} {cause}", path.display())]
     Pipe {
@@ -86,7 +89,11 @@ impl StartError {
     /// The code to exit with.
     pub(super) fn exit(&self) -> Sysexit {
         match self {
-            Self::Account(_) | Self::NeedsRestart(_) | Self::NoStderr => Sysexit::Config,
+            Self::PidFileOption(_) => Sysexit::Usage,
+            Self::Account(_)
+            | Self::Pipe { cause: PipeError::Account(_), .. }
+            | Self::NeedsRestart(_)
+            | Self::NoStderr => Sysexit::Config,
             Self::Config(error) => error.exit(),
             Self::PidFile(_) | Self::Pipe { .. } | Self::Target { .. } => Sysexit::CantCreat,
             Self::Privileges { .. } => Sysexit::NoPerm,
@@ -100,10 +107,12 @@ impl Prepared {
     pub(super) fn new(cli: Cli, mut config: Config) -> Result<Self, StartError> {
         let absolute =
             |path: PathBuf| std::path::absolute(path).map_err(StartError::os("working directory"));
-        let config_path = cli.config.map(absolute).transpose()?;
+        // A file that was there must not be missing at a reload, be it the default one.
+        let default = Some(PathBuf::from(DEFAULT_PATH)).filter(|path| path.exists());
+        let config_path = cli.config.map(absolute).transpose()?.or(default);
         let pid_file_option = cli.pid_file.map(absolute).transpose()?;
         if let Some(path) = &pid_file_option {
-            config.pid_file.clone_from(path);
+            config.set_pid_file(path).map_err(StartError::PidFileOption)?;
         }
         let identity = match &config.user {
             Some(user) if unistd::geteuid().is_root() => {
@@ -122,10 +131,9 @@ impl Daemon {
     /// is left behind.
     pub(super) fn start(prepared: Prepared) -> Result<Self, StartError> {
         let has_stderr = prepared.foreground || prepared.uses_stderr();
-        let Prepared { config, config_path, pid_file_option, identity, mut pid_file, .. } =
-            prepared;
+        let Prepared { config, config_path, pid_file_option, identity, pid_file, .. } = prepared;
         journal::install(config.log_level);
-        match open(&config, identity.as_ref(), &mut pid_file) {
+        match open(&config, identity.as_ref(), &pid_file) {
             Ok((signals, relay)) => {
                 let started = Instant::now();
                 Ok(Self {
@@ -153,7 +161,7 @@ impl Daemon {
 fn open(
     config: &Config,
     identity: Option<&Identity>,
-    pid_file: &mut PidFile,
+    pid_file: &PidFile,
 ) -> Result<(Signals, Relay), StartError> {
     let signals = Signals::catch().map_err(StartError::os("catching signals"))?;
     let mut relay = Relay::new(Sender::this_process());
@@ -176,7 +184,7 @@ fn open(
 fn settle(
     config: &Config,
     identity: Option<&Identity>,
-    pid_file: &mut PidFile,
+    pid_file: &PidFile,
 ) -> Result<(), StartError> {
     pid_file.write()?;
     for advice in config.advice() {

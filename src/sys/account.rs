@@ -34,10 +34,11 @@ pub(crate) fn group(name: &str) -> Result<Gid, AccountError> {
     resolve("group", name, found).map(|group| group.gid)
 }
 
-/// The groups that a user is a member of; where they cannot be listed, the login group.
-pub(crate) fn groups_of(user: &User) -> Vec<Gid> {
+/// The groups that a process of this user has when its own group is `gid`; where they cannot be
+/// listed, that one.
+pub(crate) fn groups_of(user: &User, gid: Gid) -> Vec<Gid> {
     let name = CString::new(user.name.as_str()).unwrap_or_default();
-    unistd::getgrouplist(&name, user.gid).unwrap_or_else(|_| vec![user.gid])
+    unistd::getgrouplist(&name, gid).unwrap_or_else(|_| vec![gid])
 }
 
 /// Whether the permission bits let a user with these groups write to a file.

@@ -45,6 +45,8 @@ pub(crate) enum Wait {
     Ready,
     /// poll(2) cannot tell: some time.
     Time(Duration),
+    /// poll(2) will say when it has been reached.
+    Reached,
 }
 
 /// A target that is away: the file cannot be written, nobody listens on the socket.

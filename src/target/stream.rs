@@ -129,7 +129,7 @@ impl Stream {
     fn try_deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
         self.notice_closing()?;
         if self.connection()?.is_none() {
-            return Ok(Delivery::Later(Wait::Ready));
+            return Ok(Delivery::Later(Wait::Reached));
         }
         while !batch.is_empty() {
             if self.stage.ends.is_empty() {
