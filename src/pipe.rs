@@ -130,10 +130,24 @@ pub(crate) struct Pipe {
     reader: File,
     /// The write end that keeps the pipe from ending; none once it is retired.
     keeper: Option<File>,
-    lock: FileId,
+    lock: Lock,
     origin: Origin,
-    /// Whether the lock file was not there before.
-    made_lock: bool,
+}
+
+/// The lock file. It stays open, though not locked: the number of a file that is gone and closed
+/// is soon that of another one, which may be somebody else's.
+#[derive(Debug)]
+struct Lock {
+    id: FileId,
+    file: File,
+    /// Whether it was not there before.
+    made: bool,
+}
+
+impl Lock {
+    fn new(file: File, made: bool) -> Result<Self, PipeError> {
+        Ok(Self { id: id_of(&file)?, file, made })
+    }
 }
 
 impl Pipe {
@@ -143,21 +157,22 @@ impl Pipe {
     /// other reading. A running one does not: its other pipes would wait as well.
     pub(crate) fn open(path: &Path, rights: &Rights, starting: bool) -> Result<Self, PipeError> {
         let entry = Entry::at(path).map_err(PipeError::during("opening its directory"))?;
-        let (lock_file, lock_made) = open_lock(&entry, rights)?;
-        let lock_id = id_of(&lock_file)?;
+        let lock = open_lock(&entry, rights)?;
         // Held until the reader is open: whoever gets it next finds that this one reads.
         let patience = if starting { LOCK_PATIENCE } else { Duration::ZERO };
         let held =
-            lock::exclusive_within(&lock_file, patience).map_err(PipeError::during("locking"))?;
+            lock::exclusive_within(&lock.file, patience).map_err(PipeError::during("locking"))?;
         if held.is_none() && starting {
             log::warn!("{}: a writer holds the lock; taking the pipe without", path.display());
         }
-        match Self::take(&entry, rights, &lock_file, lock_id) {
-            Ok(pipe) => Ok(Self { made_lock: lock_made, ..pipe }),
+        match Self::take(&entry, rights, &lock) {
+            Ok((id, reader, keeper, origin)) => {
+                Ok(Self { path: path.to_owned(), id, reader, keeper: Some(keeper), lock, origin })
+            }
             Err(error) => {
-                if lock_made {
+                if lock.made {
                     // Only the pipe's error is worth telling.
-                    let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(lock_id));
+                    let _ = lock_entry(&entry).and_then(|entry| entry.unlink_if(lock.id));
                 }
                 Err(error)
             }
@@ -167,33 +182,33 @@ impl Pipe {
     fn take(
         entry: &Entry,
         rights: &Rights,
-        lock_file: &File,
-        lock: FileId,
-    ) -> Result<Self, PipeError> {
+        lock: &Lock,
+    ) -> Result<(FileId, File, File, Origin), PipeError> {
         let origin = match entry.stat().map_err(PipeError::during("stat"))? {
             Some(stat) if !entry::is_fifo(&stat) => {
                 return Err(PipeError::NotAFifo(entry::kind(&stat)));
             }
             Some(stat) if !rights.ours(&stat) => return Err(PipeError::Foreign(stat.st_uid)),
-            Some(_) if has_reader(entry)? => return Err(served_by(lock_file)),
+            Some(_) if has_reader(entry)? => return Err(served_by(&lock.file)),
             Some(_) => Origin::Adopted,
             None => {
                 entry.make_fifo().map_err(PipeError::during("mkfifo"))?;
                 Origin::Created
             }
         };
-        let pipe = Self::open_ends(entry, rights, lock).and_then(|pipe| {
-            claim_lock(lock_file, rights)?;
-            Ok(Self { origin, ..pipe })
+        let opened = Self::open_ends(entry, rights).and_then(|(id, reader, keeper)| {
+            claim_lock(&lock.file, rights)?;
+            Ok((id, reader, keeper, origin))
         });
-        if let (Err(_), Origin::Created) = (&pipe, origin) {
+        if let (Err(_), Origin::Created) = (&opened, origin) {
             // Only the first error is worth telling.
             let _ = entry.unlink();
         }
-        pipe
+        opened
     }
 
-    fn open_ends(entry: &Entry, rights: &Rights, lock: FileId) -> Result<Self, PipeError> {
+    /// The two ends, and what tells this FIFO from others.
+    fn open_ends(entry: &Entry, rights: &Rights) -> Result<(FileId, File, File), PipeError> {
         let open =
             |flags| entry.open(flags | OFlag::O_NONBLOCK).map_err(PipeError::during("opening"));
         let reader = open(OFlag::O_RDONLY)?;
@@ -211,15 +226,7 @@ impl Pipe {
             return Err(PipeError::during("opening")(Errno::EAGAIN));
         }
         rights.apply(&reader, rights.mode).map_err(PipeError::during("setting owner and mode"))?;
-        Ok(Self {
-            path: entry.path().to_owned(),
-            id,
-            reader,
-            keeper: Some(keeper),
-            lock,
-            origin: Origin::Adopted,
-            made_lock: false,
-        })
+        Ok((id, reader, keeper))
     }
 
     /// Where it is, or was.
@@ -263,7 +270,7 @@ impl Pipe {
         let means = |entry: &Entry, id| {
             Ok::<_, io::Error>(entry.stat()?.is_some_and(|stat| FileId::of(&stat) == id))
         };
-        Ok(means(&entry, self.id)? && means(&lock_entry(&entry)?, self.lock)?)
+        Ok(means(&entry, self.id)? && means(&lock_entry(&entry)?, self.lock.id)?)
     }
 
     /// Makes the pipe again after its name was removed or taken by something else, and gives
@@ -273,9 +280,9 @@ impl Pipe {
         match entry.stat().map_err(PipeError::during("stat"))? {
             Some(stat) if FileId::of(&stat) == self.id => {
                 // Only the lock is missing.
-                let (lock_file, _) = open_lock(&entry, rights)?;
-                claim_lock(&lock_file, rights)?;
-                self.lock = id_of(&lock_file)?;
+                let lock = open_lock(&entry, rights)?;
+                claim_lock(&lock.file, rights)?;
+                self.lock = lock;
                 return Ok(None);
             }
             Some(stat) if !entry::is_fifo(&stat) || !rights.ours(&stat) => displace(&entry)?,
@@ -295,8 +302,8 @@ impl Pipe {
         if self.origin == Origin::Created {
             let _ = entry.unlink_if(self.id);
         }
-        if self.made_lock {
-            let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(self.lock));
+        if self.lock.made {
+            let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(self.lock.id));
         }
     }
 
@@ -306,7 +313,7 @@ impl Pipe {
         self.keeper = None;
         let entry = Entry::at(&self.path)?;
         entry.unlink_if(self.id)?;
-        lock_entry(&entry)?.unlink_if(self.lock)
+        lock_entry(&entry)?.unlink_if(self.lock.id)
     }
 }
 
@@ -325,12 +332,12 @@ fn lock_entry(pipe: &Entry) -> io::Result<Entry> {
     pipe.sibling(path.file_name().unwrap_or_default())
 }
 
-/// Opens the lock file, and says whether it was made. Its rights are left for [`claim_lock`].
-fn open_lock(pipe: &Entry, rights: &Rights) -> Result<(File, bool), PipeError> {
+/// Opens the lock file, or makes it. Its rights are left for [`claim_lock`].
+fn open_lock(pipe: &Entry, rights: &Rights) -> Result<Lock, PipeError> {
     let lock = lock_entry(pipe).map_err(PipeError::during("opening its directory"))?;
     let wrong = |what: String| PipeError::Lock { path: lock.path().to_owned(), what };
     match lock.create_regular(OFlag::O_RDWR, 0o600) {
-        Ok(file) => return Ok((file, true)),
+        Ok(file) => return Lock::new(file, true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(PipeError::during("making its lock file")(error)),
     }
@@ -340,7 +347,7 @@ fn open_lock(pipe: &Entry, rights: &Rights) -> Result<(File, bool), PipeError> {
         return Err(wrong(format!("belongs to user {}, not to bdaemon", stat.st_uid)));
     }
     lock::noted_pid(&file).map_err(|error| wrong(why(&error)))?;
-    Ok((file, false))
+    Lock::new(file, false)
 }
 
 /// Makes the lock file that of this process.

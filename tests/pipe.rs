@@ -127,12 +127,13 @@ fn a_pipe_that_somebody_else_reads_is_refused() {
     let (_, stderr) = site.fail_to_start(&[]);
     assert!(stderr.contains("read by another process"), "{stderr}");
     drop(reader);
-    // Another test that is about to start a program may hold a copy of the descriptor.
-    wait_for("the other reader to be gone", || {
-        site.bdaemon(&[]).output().unwrap().status.success().then_some(())
+    // A child that another test has just forked has it too, until it executes something.
+    wait_for("the reader to be gone", || {
+        let writer =
+            OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(site.pipe());
+        writer.is_err().then_some(())
     });
-    let pid = common::read_pid(&site.pid_file()).unwrap();
-    common::Daemon { site: &site, pid, child: None }.stop();
+    site.start().stop();
 }
 
 #[test]
@@ -164,18 +165,62 @@ fn a_removed_pipe_is_made_again_and_what_was_in_the_old_one_is_not_lost() {
 }
 
 #[test]
-fn what_took_a_pipes_place_is_kept_under_another_name() {
+fn half_a_record_in_a_removed_pipe_is_joined_by_its_other_half() {
+    let site = Site::new();
+    site.configure(&(site.head() + &site.pipe_section("in", "flush_after = \"1h\"")));
+    let daemon = site.start();
+    let mut old_writer = site.open_pipe("in.pipe");
+    old_writer.write_all(b"whole\nhalf a ").unwrap();
+    site.wait_lines("in.log", 1);
+    fs::remove_file(site.pipe()).unwrap();
+    site.wait_own("was removed or replaced; made again");
+    site.write("new\n");
+    site.wait_lines("in.log", 2);
+    old_writer.write_all(b"record\n").unwrap();
+    assert_eq!(site.wait_texts("in.log", 3), ["whole", "new", "half a record"]);
+    drop(old_writer);
+    daemon.stop();
+}
+
+#[test]
+fn whatever_takes_a_pipes_place_is_kept_under_another_name() {
     let site = Site::new();
     let daemon = site.start();
     let aside = site.path("aside.log");
-    fs::write(&aside, "written by a shell while the pipe was missing\n").unwrap();
-    fs::rename(&aside, site.pipe()).unwrap();
-    wait_for("the pipe to be made again", || is_fifo(&site.pipe()).then_some(()));
-    assert_eq!(site.read("in.pipe.displaced.1"), "written by a shell while the pipe was missing\n");
+    for number in 1..=3 {
+        fs::write(&aside, format!("written while the pipe was missing, {number}\n")).unwrap();
+        fs::rename(&aside, site.pipe()).unwrap();
+        wait_for("the pipe to be made again", || is_fifo(&site.pipe()).then_some(()));
+    }
+    for number in 1..=3 {
+        let displaced = format!("in.pipe.displaced.{number}");
+        assert_eq!(
+            site.read(&displaced),
+            format!("written while the pipe was missing, {number}\n")
+        );
+        fs::remove_file(site.path(&displaced)).unwrap();
+    }
     site.write("on it goes\n");
     assert_eq!(site.wait_texts("in.log", 1), ["on it goes"]);
-    fs::remove_file(site.path("in.pipe.displaced.1")).unwrap();
     daemon.stop();
+}
+
+#[test]
+fn a_pipe_whose_directory_goes_is_complained_of_once_and_made_again_when_that_is_back() {
+    let site = Site::new();
+    let directory = site.path("run");
+    fs::create_dir(&directory).unwrap();
+    site.configure(&site.plain().replace("in.pipe", "run/in.pipe"));
+    let daemon = site.start();
+    fs::remove_dir_all(&directory).unwrap();
+    site.wait_own("in.pipe was removed or replaced, and making it again failed");
+    fs::create_dir(&directory).unwrap();
+    site.wait_own("in.pipe was removed or replaced; made again");
+    site.open_pipe("run/in.pipe").write_all(b"goes on\n").unwrap();
+    assert_eq!(site.wait_texts("in.log", 1), ["goes on"]);
+    assert_eq!(site.read("own.log").matches("making it again failed").count(), 1, "said once");
+    daemon.signal(Signal::SIGTERM);
+    wait_for("the pipe's name to go", || (!site.path("run/in.pipe").exists()).then_some(()));
 }
 
 #[test]
@@ -185,6 +230,10 @@ fn a_removed_lock_is_made_again() {
     let lock = site.path("in.pipe.lock");
     assert_eq!(mode(&lock), 0o640, "readable for those who may write to the pipe");
     fs::remove_file(&lock).unwrap();
+    wait_for("the lock", || (common::read_pid(&lock) == Some(daemon.pid)).then_some(()));
+    // So is one that something else was put in the place of.
+    fs::remove_file(&lock).unwrap();
+    fs::write(&lock, "").unwrap();
     wait_for("the lock", || (common::read_pid(&lock) == Some(daemon.pid)).then_some(()));
     daemon.stop();
 }

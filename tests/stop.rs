@@ -3,14 +3,16 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use common::{Site, Syslogd, wait_for};
+use common::{Daemon, Site, Syslogd, wait_for};
+
+const EX_IOERR: i32 = 74;
 
 #[test]
 fn what_writers_had_written_before_the_name_went_is_in_the_log() {
@@ -72,9 +74,27 @@ fn an_interrupt_stops_a_daemon_in_the_foreground() {
     assert_eq!(site.leftovers(), [""; 0]);
 }
 
+#[test]
+fn what_others_put_in_the_place_of_its_files_stays() {
+    let site = Site::new();
+    // It does not look, and so does not make its pipe again.
+    site.configure(&site.plain().replace("500ms", "1h"));
+    let mut daemon = site.start();
+    let names = ["in.pipe", "in.pipe.lock", "pid"];
+    for name in names {
+        std::fs::remove_file(site.path(name)).unwrap();
+        std::fs::write(site.path(name), name).unwrap();
+    }
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    for name in names {
+        assert_eq!(site.read(name), name);
+    }
+}
+
 /// A daemon whose only target has gone, with 100 records that it cannot deliver: some held, some
 /// in the pipe.
-fn stuck(site: &Site, stop_timeout: &str) {
+fn stuck<'a>(site: &'a Site, stop_timeout: &str) -> Daemon<'a> {
     let syslogd = Syslogd::bind(&site.path("syslog.log"));
     let pipe = format!(
         "[[pipe]]\npath = \"{}\"\n[pipe.log]\ntarget = \"syslog\"\naddress = \"unix:{}\"\n",
@@ -92,18 +112,18 @@ fn stuck(site: &Site, stop_timeout: &str) {
     for number in 0..99 {
         site.write(format!("{number}\n"));
     }
-    std::mem::forget(daemon);
-}
-
-fn attach(site: &Site) -> common::Daemon<'_> {
-    common::Daemon { site, pid: common::read_pid(&site.pid_file()).unwrap(), child: None }
+    daemon
 }
 
 #[test]
 fn what_cannot_be_delivered_in_time_is_counted_and_said() {
     let site = Site::new();
-    stuck(&site, "300ms");
-    attach(&site).stop();
+    let mut daemon = stuck(&site, "300ms");
+    let mut stderr = daemon.child.as_mut().unwrap().stderr.take().unwrap();
+    assert_eq!(daemon.stop().unwrap().code(), Some(EX_IOERR));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "bdaemon: 100 records could not be delivered in time and are lost\n");
     let own = site.read("own.log");
     assert!(own.contains("100 records could not be delivered in time and are lost"), "{own}");
     assert!(own.trim_end().ends_with("all done"), "{own}");
@@ -112,8 +132,7 @@ fn what_cannot_be_delivered_in_time_is_counted_and_said() {
 #[test]
 fn a_second_signal_ends_the_waiting() {
     let site = Site::new();
-    stuck(&site, "1h");
-    let mut daemon = attach(&site);
+    let mut daemon = stuck(&site, "1h");
     daemon.signal(Signal::SIGTERM);
     site.wait_own("caught TERM");
     wait_for("the pipe's name to go", || (!site.pipe().exists()).then_some(()));
@@ -126,8 +145,7 @@ fn a_second_signal_ends_the_waiting() {
 #[test]
 fn a_target_that_comes_back_in_time_gets_everything() {
     let site = Site::new();
-    stuck(&site, "1h");
-    let mut daemon = attach(&site);
+    let mut daemon = stuck(&site, "1h");
     daemon.signal(Signal::SIGTERM);
     wait_for("the pipe's name to go", || (!site.pipe().exists()).then_some(()));
     let syslogd = Syslogd::bind(&site.path("syslog.log"));
