@@ -334,6 +334,7 @@ impl Line {
 pub struct Syslogd {
     pub received: Receiver<Vec<u8>>,
     stop: mpsc::Sender<()>,
+    probe: UnixDatagram,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -341,6 +342,9 @@ impl Syslogd {
     pub fn bind(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let probe = UnixDatagram::unbound().unwrap();
+        probe.connect(path).unwrap();
+        probe.set_nonblocking(true).unwrap();
         let (sender, received) = mpsc::channel();
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -363,7 +367,7 @@ impl Syslogd {
                 }
             }
         });
-        Self { received, stop, thread: Some(thread) }
+        Self { received, stop, probe, thread: Some(thread) }
     }
 
     /// The next message.
@@ -375,6 +379,12 @@ impl Syslogd {
     pub fn close(mut self) -> Vec<String> {
         let _ = self.stop.send(());
         self.thread.take().unwrap().join().unwrap();
+        // A child that another test has just forked has the socket too, until it executes
+        // something: what is sent meanwhile is taken, and lost.
+        wait_for("the socket to be closed", || {
+            let sent = self.probe.send(b"");
+            sent.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock).then_some(())
+        });
         self.received.try_iter().map(|message| text(&message)).collect()
     }
 }
