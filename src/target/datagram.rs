@@ -186,3 +186,54 @@ fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<UdpSocket> {
     }
     Err(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    use super::*;
+    use crate::record::{CONTINUED, CONTINUES};
+
+    #[test]
+    fn a_message_that_the_socket_finds_too_long_goes_in_parts() {
+        let (sender, receiver) = UnixDatagram::pair().unwrap();
+        // No message may be longer than what the sender holds: on Linux, which takes twice of what
+        // is asked for, a bit over 4 KiB.
+        setsockopt(&sender, sockopt::SndBuf, &2048).unwrap();
+        let mut target = Datagrams {
+            peer: Peer::Udp(Vec::new()),
+            socket: Some(Connection { socket: sender.into(), peer: None }),
+            headers: MultiHeaders::preallocate(GROUP, None),
+            behind: BEHIND_FIRST,
+        };
+        let text: String = ('a'..='z').cycle().take(8000).collect();
+        let mut batch = Batch::default();
+        for text in [text.as_str(), "short"] {
+            batch.push(true, |bytes| {
+                bytes.extend_from_slice(b"<14>");
+                bytes.extend_from_slice(text.as_bytes());
+                4
+            });
+        }
+        receiver.set_nonblocking(true).unwrap();
+        let mut texts = Vec::new();
+        let mut buffer = [0; 9000];
+        while !batch.is_empty() {
+            target.deliver(&mut batch).unwrap();
+            while let Ok(length) = receiver.recv(&mut buffer) {
+                let message = std::str::from_utf8(&buffer[..length]).unwrap();
+                texts.push(message.strip_prefix("<14>").unwrap().to_owned());
+            }
+        }
+        assert_eq!(batch.take_delivered(), 2, "parts of a record count once");
+        assert_eq!(texts.pop().unwrap(), "short");
+        assert!(texts.len() > 1);
+        let last = texts.len() - 1;
+        let parts = texts.iter().enumerate().map(|(number, text)| {
+            let text =
+                if number > 0 { text.strip_prefix(CONTINUED).unwrap() } else { text.as_str() };
+            if number < last { text.strip_suffix(CONTINUES).unwrap() } else { text }
+        });
+        assert_eq!(parts.collect::<String>(), text);
+    }
+}

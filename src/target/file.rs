@@ -174,3 +174,59 @@ fn is_torn(entry: &Entry) -> bool {
     });
     last_byte.is_ok_and(|byte| byte != [b'\n'])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn line() -> Batch {
+        let mut batch = Batch::default();
+        batch.push(true, |bytes| {
+            bytes.extend_from_slice(b"line\n");
+            0
+        });
+        batch
+    }
+
+    fn log_file(file: File) -> LogFile {
+        LogFile {
+            path: PathBuf::from("/nonexistent/file.log"),
+            mode: FileMode(0o600),
+            sync: Sync::Always,
+            owner: None,
+            open: OpenFile::with(file, false, false).unwrap(),
+            unsynced: 0,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_synced_is_not_delivered_and_not_written_twice() {
+        // What fsync(2) refuses stands for a disk that fails.
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut log = log_file(OwnedFd::from(writer).into());
+        let mut batch = line();
+        for _ in 0..2 {
+            log.write(&mut batch).unwrap();
+            assert_eq!(batch.records(), 1, "written, and not yet on disk");
+            assert!(log.settle(&mut batch).is_err());
+            assert_eq!((batch.records(), batch.take_delivered()), (1, 0));
+        }
+        drop(log);
+        let mut written = String::new();
+        reader.read_to_string(&mut written).unwrap();
+        assert_eq!(written, "line\n");
+    }
+
+    #[test]
+    fn what_is_synced_is_delivered() {
+        let mut log = log_file(tempfile::tempfile().unwrap());
+        let mut batch = line();
+        log.write(&mut batch).unwrap();
+        assert_eq!((batch.records(), batch.take_delivered()), (1, 0));
+        log.settle(&mut batch).unwrap();
+        assert_eq!((batch.records(), batch.take_delivered()), (0, 1));
+    }
+}
