@@ -156,6 +156,72 @@ fn a_pipe_that_is_removed_is_read_until_its_writers_have_gone() {
 }
 
 #[test]
+fn what_a_reload_leaves_unused_is_let_go_of() {
+    let site = Site::new();
+    site.configure(&(site.plain() + &site.pipe_section("extra", "")));
+    let daemon = site.start();
+    let writer = site.open_pipe("extra.pipe");
+    let moved = site.plain().replace("in.log", "moved.log");
+    reload(&site, &daemon, &moved, "configuration reloaded");
+    let report = || {
+        daemon.signal(Signal::SIGUSR2);
+        let own = site.read("own.log");
+        own.rsplit_once(": up ").map_or(String::new(), |(_, report)| report.to_owned())
+    };
+    wait_for("a report of the pipe that still has a writer", || {
+        let report = report();
+        let extra = report.contains("pipe extra (retired): ") && report.contains("/extra.log: ");
+        (extra && !report.contains("/in.log: ") && report.contains("/moved.log: ")).then_some(())
+    });
+    drop(writer);
+    wait_for("a report without it", || {
+        let report = report();
+        (!report.contains("extra") && report.contains("/moved.log: ")).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn a_shorter_poll_interval_holds_at_once() {
+    let site = Site::new();
+    site.configure(&site.plain().replace("500ms", "1h"));
+    let daemon = site.start();
+    reload(&site, &daemon, &site.plain(), "configuration reloaded");
+    fs::remove_file(site.pipe()).unwrap();
+    wait_for("the pipe to be made again", || is_fifo(&site.pipe()).then_some(()));
+    daemon.stop();
+}
+
+#[test]
+fn a_log_file_that_a_reload_makes_has_the_new_mode() {
+    let site = Site::new();
+    let daemon = site.start();
+    fs::rename(site.path("in.log"), site.path("old.log")).unwrap();
+    reload(&site, &daemon, &(site.plain() + "mode = \"0644\"\n"), "configuration reloaded");
+    wait_for("the log file with its mode", || {
+        (site.path("in.log").exists() && mode(&site.path("in.log")) == 0o644).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn own_messages_that_are_too_many_at_once_are_counted() {
+    // A line for each pipe and one for each target, which is more than are kept.
+    const PIPES: usize = 130;
+    let site = Site::new();
+    let pipes = (0..PIPES).map(|number| site.pipe_section(&format!("p{number}"), ""));
+    site.configure(&(site.head() + &pipes.collect::<String>()));
+    let daemon = site.start();
+    daemon.signal(Signal::SIGUSR2);
+    site.wait_own("messages of bdaemon's own are missing here: too many at once");
+    let report = site.read("own.log");
+    let lines = report.lines().filter(|line| line.contains(" bytes")).count();
+    let missing = report.split(" messages of").next().unwrap().rsplit(' ').next().unwrap();
+    assert_eq!(lines + missing.parse::<usize>().unwrap(), PIPES + PIPES + 1);
+    daemon.stop();
+}
+
+#[test]
 fn the_level_of_own_messages_changes_with_a_reload() {
     let site = Site::new();
     let daemon = site.start();
@@ -180,5 +246,18 @@ fn usr2_logs_the_statistics_at_any_level() {
     daemon.signal(Signal::SIGUSR2);
     site.wait_own("pipe in: 3 records, 13 bytes");
     site.wait_own("in.log: 3 delivered, 0 bytes waiting, 0 retries, ok");
+    daemon.stop();
+}
+
+#[test]
+fn a_record_in_parts_is_counted_once() {
+    let site = Site::new();
+    site.configure(&(site.head() + &site.pipe_section("in", "max_record = \"1KiB\"")));
+    let daemon = site.start();
+    site.write("x".repeat(3000) + "\none\n");
+    site.wait_lines("in.log", 4);
+    daemon.signal(Signal::SIGUSR2);
+    site.wait_own("pipe in: 2 records, 3005 bytes");
+    site.wait_own("in.log: 2 delivered, 0 bytes waiting, 0 retries, ok");
     daemon.stop();
 }

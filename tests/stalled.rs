@@ -8,6 +8,7 @@ use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -305,4 +306,34 @@ fn a_sender_follows_no_symlink_and_waits_for_no_fifo_in_the_locks_place() {
     assert_eq!(site.wait_texts("in.log", 1), ["through"]);
     fs::remove_file(site.path("in.pipe.lock")).unwrap();
     daemon.stop();
+}
+
+#[test]
+fn a_target_that_is_away_is_tried_less_and_less_often_up_to_once_a_poll_interval() {
+    const RETRIES: usize = 12;
+    let site = Site::new();
+    let syslogd = common::Syslogd::bind(&site.path("syslog.log"));
+    let pipe = format!(
+        "[[pipe]]\npath = \"{}\"\n[pipe.log]\ntarget = \"syslog\"\naddress = \"unix:{}\"\n",
+        site.pipe().display(),
+        site.path("syslog.log").display()
+    );
+    site.configure(&(site.head().replace("500ms", "200ms") + &pipe));
+    let daemon = site.start();
+    syslogd.close();
+    fs::remove_file(site.path("syslog.log")).unwrap();
+    let begin = Instant::now();
+    site.write("held\n");
+    // Were the pauses not bounded, the last of so many would be minutes long.
+    wait_for("retries", || {
+        daemon.signal(Signal::SIGUSR2);
+        let own = site.read("own.log");
+        let report = own.lines().rfind(|line| line.contains("syslog.log: 0 delivered"))?;
+        let retries = report.rsplit_once(" retries")?.0.rsplit_once(' ')?.1;
+        (retries.parse::<usize>().unwrap() >= RETRIES).then_some(())
+    });
+    // 50 ms, 100 ms, and then 200 ms each.
+    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(site.read("own.log").matches("its pipes wait until").count(), 1, "said once");
+    daemon.signal(Signal::SIGKILL);
 }

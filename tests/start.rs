@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -196,7 +196,10 @@ fn the_pid_file_option_wins_over_the_configuration() {
     assert!(output.status.success(), "{}", described(&output));
     let pid = common::read_pid(&other).unwrap();
     assert!(!site.pid_file().exists());
-    common::Daemon { site: &site, pid, child: None }.stop();
+    let daemon = common::Daemon { site: &site, pid, child: None };
+    daemon.signal(Signal::SIGHUP);
+    site.wait_own("configuration reloaded");
+    daemon.stop();
 }
 
 #[test]
@@ -248,6 +251,52 @@ fn in_the_foreground_standard_error_can_be_the_target() {
     }
     sender.join().unwrap();
     assert!(daemon.stop().unwrap().success());
+}
+
+#[test]
+fn while_nobody_reads_standard_error_other_pipes_go_on() {
+    let site = Site::new();
+    let stderr = format!(
+        "[[pipe]]\nname = \"err\"\npath = \"{}\"\n[pipe.log]\ntarget = \"stderr\"\n",
+        site.path("err.pipe").display()
+    );
+    site.configure(&(site.plain() + &stderr));
+    let mut daemon = site.start_foreground();
+    let mut writer = site.open_pipe("err.pipe");
+    let lines = 5000;
+    let sender = std::thread::spawn(move || {
+        for number in 0..lines {
+            writer.write_all(format!("{number} {:0100}\n", 0).as_bytes()).unwrap();
+        }
+    });
+    site.wait_own("target stderr: it takes nothing more; its pipes wait until it is back");
+    site.write("goes on\n");
+    assert_eq!(site.wait_texts("in.log", 1), ["goes on"]);
+    let stderr = daemon.child.as_mut().unwrap().stderr.take().unwrap();
+    let read = std::io::BufRead::lines(std::io::BufReader::new(stderr)).take(lines);
+    assert_eq!(read.map(Result::unwrap).count(), lines);
+    sender.join().unwrap();
+    assert!(daemon.stop().unwrap().success());
+}
+
+#[test]
+fn a_symlink_to_a_file_is_not_followed() {
+    for name in ["pid", "in.log", "own.log", "in.pipe.lock"] {
+        let site = Site::new();
+        let elsewhere = Site::new();
+        let precious = elsewhere.path("precious.log");
+        // What each of them would take if it were there itself.
+        fs::write(&precious, "1\n").unwrap();
+        let before = fs::metadata(&precious).unwrap();
+        symlink(&precious, site.path(name)).unwrap();
+        let (code, stderr) = site.fail_to_start(&[]);
+        assert_eq!(code, EX_CANTCREAT, "{name}: {stderr}");
+        assert!(stderr.contains("is a symlink, not a regular file"), "{name}: {stderr}");
+        let after = fs::metadata(&precious).unwrap();
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "1\n", "{name}");
+        assert_eq!((before.mode(), before.ctime()), (after.mode(), after.ctime()), "{name}");
+        assert!(fs::symlink_metadata(site.path(name)).unwrap().is_symlink(), "{name}");
+    }
 }
 
 #[test]
