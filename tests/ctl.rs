@@ -12,7 +12,7 @@ use std::thread;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use common::{Line, Site, described, text};
+use common::{Line, Site, described, text, wait_for};
 
 const EX_USAGE: i32 = 64;
 const EX_DATAERR: i32 = 65;
@@ -187,6 +187,59 @@ fn long_records_of_many_senders_do_not_mix() {
         assert_eq!(got, sent, "whole, and in order");
     }
     assert_eq!(lines.len(), 4 * 40 + 4 * 12);
+}
+
+#[test]
+fn streams_of_short_and_of_long_records_do_not_mix() {
+    const SHORT: usize = 20_000;
+    const LONG: usize = 40;
+    let site = Site::new();
+    site.configure(&(site.head() + &site.pipe_section("in", "max_record = \"1MiB\"")));
+    let daemon = site.start();
+    let short =
+        |sender: &str, number: usize| format!("{sender}{number} {}", sender.repeat(number % 300));
+    thread::scope(|scope| {
+        for sender in ["a", "b", "c"] {
+            let site = &site;
+            scope.spawn(move || {
+                let lines: String = (0..SHORT).map(|n| short(sender, n) + "\n").collect();
+                assert!(send(site, &["send"], lines.as_bytes()).status.success());
+            });
+        }
+        scope.spawn(|| {
+            let lines = ("L".repeat(70_000) + "\n").repeat(LONG);
+            assert!(send(&site, &["send"], lines.as_bytes()).status.success());
+        });
+    });
+    daemon.stop();
+    let texts = site.texts("in.log");
+    for sender in ["a", "b", "c"] {
+        let own = texts.iter().filter(|text| text.starts_with(sender));
+        assert!(
+            own.eq((0..SHORT).map(|n| short(sender, n)).collect::<Vec<_>>().iter()),
+            "{sender}"
+        );
+    }
+    let long = texts.iter().filter(|text| **text == "L".repeat(70_000)).count();
+    assert_eq!((long, texts.len()), (LONG, LONG + 3 * SHORT));
+}
+
+#[test]
+fn a_timeout_ends_the_waiting_for_a_sender_that_holds_the_lock() {
+    let site = Site::new();
+    let daemon = site.start();
+    let lock = fs::File::open(site.path("in.pipe.lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+    let mut command = site.bdaemonctl(&["send", "--timeout", "100ms", "x"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the sender to give up", || child.try_wait().unwrap());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(EX_TEMPFAIL));
+    assert!(text(&output.stderr).contains("timed out after 0 records"), "{}", described(&output));
+    drop(lock);
+    assert!(site.bdaemonctl(&["send", "--timeout", "1h", "y"]).status().unwrap().success());
+    assert_eq!(site.wait_texts("in.log", 1), ["y"]);
+    daemon.stop();
 }
 
 #[test]

@@ -69,7 +69,8 @@ fn rfc3164_is_read_back_by_another_parser_with_local_time() {
     let (_, stamp) = message.split_once('>').unwrap();
     let stamps = (0..60).map(|later| {
         let moment = before.checked_add(jiff::SignedDuration::from_secs(later)).unwrap();
-        moment.strftime("%b %e %H:%M:%S ").to_string()
+        // No host: a local syslogd would take it for the tag.
+        moment.strftime("%b %e %H:%M:%S bdaemon[").to_string()
     });
     assert!(stamps.into_iter().any(|local| stamp.starts_with(&local)), "{message}");
 }
@@ -104,6 +105,44 @@ fn records_survive_a_syslogd_restart() {
     let numbers = (0..5).flat_map(|round| (0..20).map(move |number| format!("{round} {number}")));
     let expected: Vec<_> = std::iter::once("before".to_owned()).chain(numbers).collect();
     assert_eq!(texts, expected, "each once, and in order");
+}
+
+#[test]
+fn a_restart_between_two_records_is_not_worth_a_word() {
+    let site = Site::new();
+    let socket = site.path("syslog.log");
+    let syslogd = Syslogd::bind(&socket);
+    // It does not look after its targets meanwhile.
+    let head = site.head().replace("500ms", "1h");
+    site.configure(&(head + &syslog_section(&site, &local(&site), "")));
+    let daemon = site.start();
+    site.write("before\n");
+    assert_eq!(syslog_text(&syslogd.next()), "before");
+    syslogd.close();
+    fs::remove_file(&socket).unwrap();
+    let syslogd = Syslogd::bind(&socket);
+    site.write("after\n");
+    assert_eq!(syslog_text(&syslogd.next()), "after");
+    daemon.stop();
+    assert!(!site.read("own.log").contains("wait until it is back"));
+}
+
+#[test]
+fn a_socket_that_takes_the_place_of_another_gets_the_records_within_a_poll_interval() {
+    let site = Site::new();
+    let socket = site.path("syslog.log");
+    let old = Syslogd::bind(&socket);
+    site.configure(&(site.head() + &syslog_section(&site, &local(&site), "")));
+    let daemon = site.start();
+    // The old one is still there, and takes what it is sent.
+    fs::remove_file(&socket).unwrap();
+    let new = Syslogd::bind(&socket);
+    wait_for("a record at the new socket", || {
+        site.write("record\n");
+        new.received.try_recv().ok()
+    });
+    daemon.stop();
+    old.close();
 }
 
 #[test]
@@ -164,6 +203,9 @@ fn a_long_record_is_split_into_messages_that_every_syslogd_takes() {
         joined.push_str(body.strip_suffix(" [...]").unwrap_or(body));
     }
     assert!(joined == record);
+    daemon.signal(nix::sys::signal::Signal::SIGUSR2);
+    site.wait_own("pipe in: 2 records");
+    site.wait_own("syslog.log: 2 delivered");
     daemon.stop();
 }
 
@@ -183,6 +225,24 @@ fn udp_carries_one_message_a_datagram() {
         let parsed = syslog_loose::parse_message(&message, Variant::RFC5424);
         assert_eq!((parsed.protocol, parsed.msg), (Protocol::RFC5424(1), expected));
     }
+    daemon.stop();
+}
+
+#[test]
+fn over_the_network_rfc3164_has_the_host() {
+    let site = Site::new();
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    collector.set_read_timeout(Some(DEADLINE)).unwrap();
+    let address = format!("udp:127.0.0.1:{}", collector.local_addr().unwrap().port());
+    site.configure(&(site.head() + &syslog_section(&site, &address, "format = \"rfc3164\"")));
+    let daemon = site.start();
+    site.write("one\n");
+    let mut buffer = [0; 9000];
+    let length = collector.recv(&mut buffer).unwrap();
+    let message = common::text(&buffer[..length]);
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let end = format!(" {host} bdaemon[{}]: one", daemon.pid);
+    assert!(message.ends_with(&end), "{message}");
     daemon.stop();
 }
 
@@ -295,6 +355,48 @@ fn json_lines_are_read_back_by_another_parser() {
     assert!(lines[0]["time"].as_str().unwrap().ends_with("+05:30"));
     assert_eq!(lines[1]["message"], r"\x1b");
     assert_eq!((&lines[1]["severity"], &lines[1]["facility"]), (&"info".into(), &"local3".into()));
+    daemon.stop();
+}
+
+#[test]
+fn records_without_a_priority_have_that_of_their_pipe() {
+    let site = Site::new();
+    site.configure(&(site.head() + &site.pipe_section("in", "priority = \"crit\"")));
+    let daemon = site.start();
+    site.write("plain\n<7>its own\n<192>text\n");
+    site.wait_lines("in.log", 3);
+    let log = site.read("in.log");
+    let origins: Vec<_> = log.lines().map(|line| common::Line::parse(line).origin).collect();
+    assert_eq!(origins, ["in.crit", "in.debug", "in.crit"]);
+    daemon.stop();
+}
+
+#[test]
+fn a_message_that_a_collector_took_in_part_is_sent_whole_to_the_next() {
+    let site = Site::new();
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = collector.local_addr().unwrap().port();
+    site.configure(&(site.head() + &syslog_section(&site, &format!("tcp:127.0.0.1:{port}"), "")));
+    let daemon = site.start();
+    let mut writer = site.open_pipe("in.pipe");
+    let lines = 100_000;
+    let thread = std::thread::spawn(move || {
+        for number in 0..lines {
+            std::io::Write::write_all(&mut writer, format!("{number} {:0200}\n", 0).as_bytes())
+                .unwrap();
+        }
+    });
+    let first = collector.accept().unwrap().0;
+    site.wait_own("it takes nothing more");
+    drop(first);
+    let mut stream = BufReader::new(collector.accept().unwrap().0);
+    // What was on its way to the first one is lost, and nothing after that.
+    let message = counted(&mut stream).expect("a whole message");
+    let number = syslog_text(&message).split_once(' ').unwrap().0.parse::<usize>().unwrap();
+    for number in number + 1..lines {
+        assert_eq!(syslog_text(&counted(&mut stream).unwrap()), format!("{number} {:0200}", 0));
+    }
+    thread.join().unwrap();
     daemon.stop();
 }
 
