@@ -286,12 +286,13 @@ fn a_refusal_never_names_the_pid_of_a_daemon_that_has_died() {
     fs::write(site.path("in.pipe.lock"), "").unwrap();
     let lock = File::open(site.path("in.pipe.lock")).unwrap();
     let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
-    let mut first = site.bdaemon(&["-f"]).spawn().unwrap();
+    let first = site.bdaemon(&["-f"]).spawn().unwrap();
+    let mut first = Daemon { site: &site, pid: first.id(), child: Some(first) };
     wait_for("the pid file to be taken", || site.read("pid").is_empty().then_some(()));
     let (_, stderr) = site.fail_to_start(&[]);
-    assert!(stderr.contains(&format!("already running as pid {}:", first.id())), "{stderr}");
+    assert!(stderr.contains(&format!("already running as pid {}:", first.pid)), "{stderr}");
     drop(lock);
-    nix::sys::signal::kill(common::pid_of(first.id()), Signal::SIGTERM).unwrap();
+    first.signal(Signal::SIGTERM);
     assert!(first.wait().unwrap().success());
 }
 
