@@ -6,7 +6,7 @@ mod common;
 
 use std::io::Write;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Line, Site, described, text};
 
@@ -36,6 +36,30 @@ fn a_tail_waits_for_its_rest_and_becomes_a_record_in_silence() {
     thread::sleep(Duration::from_millis(20));
     writer.write_all(b"ord\nand a tail").unwrap();
     assert_eq!(site.wait_texts("in.log", 2), ["one record", "and a tail"]);
+    daemon.stop();
+}
+
+#[test]
+fn silence_is_counted_from_the_last_byte() {
+    const SILENCE: Duration = Duration::from_secs(1);
+    let site = Site::new();
+    site.configure(&(site.head() + &site.pipe_section("in", "flush_after = \"1s\"")));
+    let daemon = site.start();
+    let mut lines = 0;
+    loop {
+        site.write("first");
+        thread::sleep(SILENCE / 2);
+        let begin = Instant::now();
+        site.write(" second");
+        let texts = site.wait_texts("in.log", lines + 1);
+        lines = texts.len();
+        if texts[lines - 1] == "first second" {
+            assert!(begin.elapsed() >= SILENCE, "{:?}", begin.elapsed());
+            break;
+        }
+        // This machine took too long between the two.
+        lines = site.wait_texts("in.log", lines + usize::from(texts[lines - 1] == "first")).len();
+    }
     daemon.stop();
 }
 

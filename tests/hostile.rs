@@ -66,9 +66,12 @@ fn records_from_a_byte_to_a_mebibyte_come_out_as_they_went_in() {
     daemon.stop();
 
     let mut joined: Vec<String> = Vec::new();
+    let mut continues = false;
     for text in site.texts("in.log") {
         let begin = text.strip_prefix("[...] ");
         let body = begin.unwrap_or(&text);
+        assert_eq!(begin.is_some(), continues, "a part goes on where one breaks off");
+        continues = body.ends_with(" [...]");
         let body = body.strip_suffix(" [...]").unwrap_or(body);
         assert!(text.len() <= 8192, "no part exceeds max_record");
         match begin {
