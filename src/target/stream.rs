@@ -191,3 +191,81 @@ impl Target for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    use super::*;
+
+    const MESSAGES: usize = 300;
+    const DEADLINE: Duration = Duration::from_secs(90);
+
+    fn message(number: usize) -> String {
+        format!("{number:01000}")
+    }
+
+    /// Delivers until the answer is as wanted.
+    fn deliver_until(
+        target: &mut Stream,
+        batch: &mut Batch,
+        wanted: impl Fn(&Stream, &Result<Delivery, TargetError>) -> bool,
+    ) {
+        let give_up = Instant::now() + DEADLINE;
+        loop {
+            let delivery = target.deliver(batch);
+            if wanted(target, &delivery) {
+                return;
+            }
+            assert!(Instant::now() < give_up, "in vain: {delivery:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_message_taken_in_part_is_sent_whole_on_the_next_connection() {
+        let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+        setsockopt(&collector, sockopt::RcvBuf, &4096).unwrap();
+        let port = collector.local_addr().unwrap().port();
+        let mut target = Stream::open("127.0.0.1", port).unwrap();
+        deliver_until(&mut target, &mut Batch::default(), |target, _| {
+            matches!(target.state, State::Open(_))
+        });
+        let State::Open(stream) = &target.state else { unreachable!() };
+        // Far less than what is written at a time, and no multiple of a message.
+        setsockopt(stream, sockopt::SndBuf, &4096).unwrap();
+        let mut batch = Batch::default();
+        for number in 0..MESSAGES {
+            batch.push(true, |bytes| {
+                bytes.extend_from_slice(message(number).as_bytes());
+                0
+            });
+        }
+        let first = collector.accept().unwrap().0;
+        deliver_until(&mut target, &mut batch, |target, delivery| {
+            target.stage.written > 0 && matches!(delivery, Ok(Delivery::Later(Wait::Ready)))
+        });
+        let delivered = usize::try_from(batch.take_delivered()).unwrap();
+        assert!(delivered < MESSAGES);
+        drop(first);
+        deliver_until(&mut target, &mut batch, |_, delivery| delivery.is_err());
+        let reader = std::thread::spawn(move || {
+            let mut received = String::new();
+            collector.accept().unwrap().0.read_to_string(&mut received).unwrap();
+            received
+        });
+        deliver_until(&mut target, &mut batch, |_, delivery| {
+            matches!(delivery, Ok(Delivery::Done))
+        });
+        drop(target);
+        let expected: String =
+            (delivered..MESSAGES).map(|n| "1000 ".to_owned() + &message(n)).collect();
+        assert!(
+            reader.join().unwrap() == expected,
+            "each whole, from the first that was not taken"
+        );
+    }
+}
