@@ -38,6 +38,16 @@ fn a_writer_cannot_forge_a_line() {
 }
 
 #[test]
+fn own_messages_are_escaped_as_records_are() {
+    let site = Site::new();
+    site.configure(&site.plain().replace("in.pipe", "in\\u202e.pipe"));
+    let daemon = site.start();
+    site.wait_own(r"in\xe2\x80\xae.pipe (in)");
+    assert!(!site.read("own.log").contains('\u{202e}'));
+    daemon.stop();
+}
+
+#[test]
 fn records_end_at_a_newline_or_a_nul_and_empty_ones_are_skipped() {
     let site = Site::new();
     let daemon = site.start();

@@ -156,6 +156,32 @@ fn a_pipe_that_is_removed_is_read_until_its_writers_have_gone() {
 }
 
 #[test]
+fn a_file_that_is_not_taken_does_not_change_what_is_said() {
+    let site = Site::new();
+    let daemon = site.start();
+    let configuration = site.plain().replace("\"info\"", "\"debug\"")
+        + &site.pipe_section("bad", "").replace("bad.pipe", "no/bad.pipe");
+    reload(&site, &daemon, &configuration, "everything stays as it was");
+    // Its pipe is looked after twice; that it is silent is worth a word at the level `debug`.
+    for count in 1..=2 {
+        fs::remove_file(site.pipe()).unwrap();
+        wait_for("the pipe to be made again", || {
+            (site.read("own.log").matches("made again").count() >= count).then_some(())
+        });
+    }
+    let own = site.read("own.log");
+    assert!(!own.contains("pipe not ready"), "{own}");
+    let severity = |text: &str| {
+        let line = own.lines().find(|line| line.contains(text)).unwrap();
+        common::Line::parse(line).origin
+    };
+    assert_eq!(severity("everything stays as it was"), "err");
+    assert_eq!(severity("made again"), "warning");
+    assert_eq!(severity("targets reopened"), "info");
+    daemon.stop();
+}
+
+#[test]
 fn what_a_reload_leaves_unused_is_let_go_of() {
     let site = Site::new();
     site.configure(&(site.plain() + &site.pipe_section("extra", "")));
