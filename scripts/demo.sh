@@ -5,7 +5,7 @@
 set -eu
 
 bin=${1:?usage: demo.sh DIRECTORY}
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/bdaemon-demo.XXXXXX")
+scratch=$(mktemp -d)
 pid_file=$scratch/bdaemon.pid
 
 clean_up() {
@@ -73,16 +73,18 @@ say "What has become of it"
 wait_until 'grep -q ": 3$" "$scratch/bdaemon.log"'
 cat "$scratch/bdaemon.log"
 
+say "How the daemon is"
+run "$bin/bdaemonctl" -c "$scratch/bdaemon.toml" status
+
 say "The end"
-pid=$(cat "$pid_file")
-run kill "$pid"
-# shellcheck disable=SC2016 # expanded in wait_until
-wait_until '[ ! -e "$pid_file" ] && grep -q "all done" "$scratch/bdaemon.log"'
+run "$bin/bdaemonctl" -c "$scratch/bdaemon.toml" stop
 tail -n 2 "$scratch/bdaemon.log"
 for word in "backup done" "err: disk ada1 is failing" "warning: load is 17" "info: 3"; do
     grep -q "$word\$" "$scratch/bdaemon.log" || { echo "demo: \"$word\" is missing" >&2; exit 1; }
 done
-if [ -e "$scratch/in.pipe" ]; then
-    echo "demo: the pipe is still there" >&2
-    exit 1
-fi
+for path in "$scratch/in.pipe" "$scratch/bdaemon.sock" "$pid_file"; do
+    if [ -e "$path" ]; then
+        echo "demo: $path is still there" >&2
+        exit 1
+    fi
+done

@@ -26,6 +26,8 @@ pub(crate) struct Batch {
     front: usize,
     /// How many bytes of that message have been delivered.
     partial: usize,
+    /// Records that wait.
+    records: u64,
     /// Records delivered since the last [`Batch::take_delivered`].
     delivered: u64,
 }
@@ -41,6 +43,7 @@ impl Batch {
         let begin = self.bytes.len();
         let header = write(&mut self.bytes);
         self.messages.push_back(Message { header, length: self.bytes.len() - begin, record });
+        self.records += u64::from(record);
         header
     }
 
@@ -56,7 +59,7 @@ impl Batch {
 
     /// Records that wait.
     pub(crate) fn records(&self) -> u64 {
-        self.messages.iter().map(|message| u64::from(message.record)).sum()
+        self.records
     }
 
     /// All bytes that wait, where the target takes a stream.
@@ -83,6 +86,7 @@ impl Batch {
             self.partial -= message.length;
             self.front += message.length;
             self.delivered += u64::from(message.record);
+            self.records -= u64::from(message.record);
             self.messages.pop_front();
         }
         self.forget_delivered();
@@ -119,6 +123,7 @@ impl Batch {
     /// bytes with the same header.
     pub(crate) fn split_last(&mut self, limit: usize) {
         let Some(message) = self.messages.pop_back() else { return };
+        self.records -= u64::from(message.record);
         let whole = self.bytes.split_off(self.bytes.len() - message.length);
         self.push_parts(message, &whole, limit);
     }

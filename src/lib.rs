@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod exit;

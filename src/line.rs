@@ -100,22 +100,19 @@ impl Line {
         let text = match self.layout {
             Layout::Text => {
                 let (pipe, dot) = pipe.map_or(("", ""), |name| (name, "."));
-                format!("{} {host} {tag}[{pid}] {pipe}{dot}", stamp.rfc3339())
+                format!("{} {host} {tag}[{pid}] {pipe}{dot}", stamp.text())
             }
             Layout::Json => {
                 let pipe = pipe.map_or("null".to_owned(), |name| format!("\"{name}\""));
                 let host = json_escaped(host);
-                format!(
-                    r#"{{"time":"{}","host":"{host}","pipe":{pipe},"severity":""#,
-                    stamp.rfc3339()
-                )
+                format!(r#"{{"time":"{}","host":"{host}","pipe":{pipe},"severity":""#, stamp.text())
             }
             Layout::Rfc3164 { host: true } => {
                 format!("{} {host} {tag}[{pid}]: ", stamp.rfc3164())
             }
             Layout::Rfc3164 { host: false } => format!("{} {tag}[{pid}]: ", stamp.rfc3164()),
             Layout::Rfc5424 => {
-                format!("1 {} {host} {tag} {pid} {} - ", stamp.rfc3339(), pipe.unwrap_or("-"))
+                format!("1 {} {host} {tag} {pid} {} - ", stamp.text(), pipe.unwrap_or("-"))
             }
         };
         self.stamped = text.into_bytes();

@@ -9,12 +9,15 @@ use std::path::Path;
 use std::process::Command;
 
 use bdaemon::config::{self, Config};
+use bdaemon::control::protocol::{Greeting, Reply, Request};
+use serde_json::Value;
 
 use common::{BDAEMON, BDAEMONCTL, described, text};
 
 const BDAEMON_PAGE: &str = include_str!("../man/bdaemon.8");
 const BDAEMONCTL_PAGE: &str = include_str!("../man/bdaemonctl.8");
 const TOML_PAGE: &str = include_str!("../man/bdaemon.toml.5");
+const PROTOCOL_TEXT: &str = include_str!("../docs/control-protocol.md");
 
 /// The page's heading for what stands above the first section of the file.
 const TOP: &str = "The top";
@@ -40,8 +43,9 @@ fn documented_flags<'a>(lines: impl IntoIterator<Item = &'a str>) -> BTreeSet<St
         .collect()
 }
 
+/// The short help: an option a paragraph, also where its values have a help of their own.
 fn help(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).arg("--help").output().unwrap();
+    let output = Command::new(program).args(args).arg("-h").output().unwrap();
     assert!(output.status.success(), "{}", described(&output));
     text(&output.stdout)
 }
@@ -193,6 +197,64 @@ fn the_configurations_in_the_pages_can_be_used() {
         }
     }
     assert_eq!(examples, 3);
+}
+
+/// The lines of the examples that are marked so, as they are on the wire.
+fn wire(mark: &str) -> impl Iterator<Item = Value> {
+    let marked = PROTOCOL_TEXT.lines().filter_map(move |line| line.trim_start().strip_prefix(mark));
+    marked.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+}
+
+/// The names of all fields in a value, however deep.
+fn fields(value: &Value) -> BTreeSet<String> {
+    match value {
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(name, v)| [name.clone()].into_iter().chain(fields(v)))
+            .collect(),
+        Value::Array(values) => values.iter().flat_map(fields).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+#[test]
+fn the_examples_of_the_protocol_are_what_the_programs_say() {
+    let mut commands = BTreeSet::new();
+    for value in wire("> ") {
+        commands.insert(value["command"].to_string());
+        // One that does not know a field refuses it.
+        serde_json::from_value::<Request>(value).unwrap();
+    }
+    assert_eq!(commands.len(), 7, "{commands:?}");
+    let mut replies = BTreeSet::new();
+    for value in wire("< ") {
+        let encoded = if value.get("protocol").is_some() {
+            serde_json::to_value(serde_json::from_value::<Greeting>(value.clone()).unwrap())
+        } else {
+            replies.insert(value["reply"].to_string());
+            serde_json::to_value(serde_json::from_value::<Reply>(value.clone()).unwrap())
+        };
+        assert_eq!(encoded.unwrap(), value, "no field too few or too many");
+    }
+    assert_eq!(replies.len(), 8, "{replies:?}");
+}
+
+#[test]
+fn the_page_of_bdaemonctl_has_the_fields_of_its_json() {
+    let blocks = below(BDAEMONCTL_PAGE, ".Sh JSON").join("\n");
+    let blocks = blocks.split(".Bd -literal -compact\n").skip(1);
+    let blocks = blocks.map(|block| block.split_once("\n.Ed").expect("an end of the block").0);
+    let names = blocks.flat_map(|block| block.split("\":").map(str::to_owned).collect::<Vec<_>>());
+    let names = names.filter_map(|before| before.rsplit_once('"').map(|(_, name)| name.to_owned()));
+    let is_name = |name: &String| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let documented: BTreeSet<_> = names.filter(is_name).collect();
+
+    let shown = ["status", "record"];
+    let shown = wire("< ").filter(|value| shown.iter().any(|reply| value["reply"] == *reply));
+    let mut known: BTreeSet<_> = shown.flat_map(|value| fields(&value)).collect();
+    known.remove("reply");
+    known.extend(["drained", "lost"].map(str::to_owned));
+    assert_eq!(documented, known);
 }
 
 /// Where there is no mandoc(1), this is left out, and says so; under

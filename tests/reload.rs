@@ -105,7 +105,7 @@ fn a_bad_file_changes_nothing_and_says_why() {
         reload(&site, &daemon, &configuration, "everything stays as it was");
         let own = site.read("own.log");
         assert!(own.contains(why), "{why:?} in:\n{own}");
-        assert_eq!(site.leftovers(), ["in.pipe", "in.pipe.lock", "pid"]);
+        assert_eq!(site.leftovers(), ["in.pipe", "in.pipe.lock", "pid", "sock"]);
         assert!(!site.path("good.log").exists());
         assert_eq!(mode(&site.pipe()), 0o620);
     }
@@ -259,6 +259,36 @@ fn the_level_of_own_messages_changes_with_a_reload() {
         "configuration reloaded",
     );
     site.wait_own("pipe not ready");
+    daemon.stop();
+}
+
+#[test]
+fn a_kept_pipe_takes_its_new_words_for_the_next_record() {
+    let site = Site::new();
+    let daemon = site.start();
+    site.write("before\n");
+    site.wait_lines("in.log", 1);
+    let changed = site.pipe_section("in", "priority = \"crit\"") + "tag = \"other\"\n";
+    reload(&site, &daemon, &(site.head() + &changed), "configuration reloaded");
+    site.write("after\n");
+    site.wait_lines("in.log", 2);
+    let log = site.read("in.log");
+    let lines: Vec<_> = log.lines().map(common::Line::parse).collect();
+    assert_eq!(
+        (&*lines[0].tag, &*lines[0].origin),
+        (&*format!("bdaemon[{}]", daemon.pid), "in.info")
+    );
+    assert_eq!(
+        (&*lines[1].tag, &*lines[1].origin),
+        (&*format!("other[{}]", daemon.pid), "in.crit")
+    );
+    let json = changed + "format = \"json\"\n";
+    reload(&site, &daemon, &(site.head() + &json), "configuration reloaded");
+    site.write("in another form\n");
+    site.wait_lines("in.log", 3);
+    let log = site.read("in.log");
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(last["message"], "in another form");
     daemon.stop();
 }
 

@@ -218,8 +218,14 @@ fn relative_paths_on_the_command_line_mean_the_directory_of_the_start() {
 fn a_daemon_lets_go_of_the_terminal_and_of_inherited_streams() {
     let site = Site::new();
     // `start` reads standard output and error to their ends: a daemon that held one open would
-    // keep it from returning. Its session and directory are its own as well.
+    // keep it from returning.
     let daemon = site.start();
+    let session = nix::unistd::getsid(Some(common::pid_of(daemon.pid))).unwrap();
+    assert_ne!(session, nix::unistd::getsid(None).unwrap(), "a session of its own");
+    if cfg!(target_os = "linux") {
+        let directory = fs::read_link(format!("/proc/{}/cwd", daemon.pid)).unwrap();
+        assert_eq!(directory.to_str(), Some("/"), "it keeps no file system busy");
+    }
     let output =
         Command::new("ps").args(["-o", "tty=,pid=", "-p", &daemon.pid.to_string()]).output();
     let line = text(&output.unwrap().stdout);

@@ -23,6 +23,7 @@ use crate::priority::{Facility, Severity};
 
 pub use error::{ConfigError, Place};
 pub use units::{FileMode, Size, Span, UnitError};
+pub(crate) use validate::LOG_LEVELS;
 
 /// Where the configuration is looked for when no `-c` names one: `$PREFIX/etc/bdaemon.toml`, with
 /// the prefix that the build was told.

@@ -91,7 +91,7 @@ fn log_level(key: Option<&Spanned<String>>) -> Result<log::LevelFilter, Fault> {
 }
 
 /// The names of `log_level`.
-pub(super) const LOG_LEVELS: [(&str, log::LevelFilter); 5] = [
+pub(crate) const LOG_LEVELS: [(&str, log::LevelFilter); 5] = [
     ("error", log::LevelFilter::Error),
     ("warn", log::LevelFilter::Warn),
     ("info", log::LevelFilter::Info),

@@ -1,10 +1,10 @@
 //! `bdaemonctl check`: what `bdaemon -t` does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{CtlError, PROGRAM};
+use super::{Context, CtlError, PROGRAM};
 use crate::cli::show;
 use crate::config::Config;
 
@@ -16,8 +16,8 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self, config: Option<&Path>) -> Result<(), CtlError> {
-        let config = Config::load(self.file.as_deref().or(config))?;
+    pub(super) fn run(self, context: &Context) -> Result<(), CtlError> {
+        let config = Config::load(self.file.as_deref().or(context.config.as_deref()))?;
         show(PROGRAM, &config).map_err(CtlError::Stdout)
     }
 }

@@ -1,13 +1,10 @@
 //! `bdaemonctl count`: the client of the example that bdaemon grew out of.
 
-use std::path::Path;
-
 use clap::Args;
 
 use super::writer::PipeWriter;
-use super::{CtlError, choose_pipe};
-use crate::cli::print;
-use crate::config::{Config, Span};
+use super::{Context, CtlError, show};
+use crate::config::Span;
 
 /// Send numbers, one every few seconds, and print each
 #[derive(Debug, Args)]
@@ -30,15 +27,15 @@ pub(super) struct Count {
 }
 
 impl Count {
-    pub(super) fn run(self, config: Option<&Path>) -> Result<(), CtlError> {
-        let pipe = choose_pipe(&Config::load(config)?, self.pipe.as_deref())?;
+    pub(super) fn run(self, context: &Context) -> Result<(), CtlError> {
+        let pipe = context.choose_pipe(self.pipe.as_deref())?;
         let mut writer = PipeWriter::open(&pipe.path, None)?;
         for number in self.from..=self.to {
             if number > self.from {
                 std::thread::sleep(self.interval.0);
             }
             writer.write_record(format!("{number}\n").as_bytes())?;
-            print(format_args!("{number}\n")).map_err(CtlError::Stdout)?;
+            show(format_args!("{number}\n"))?;
         }
         Ok(())
     }

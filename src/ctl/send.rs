@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use clap::Args;
-use memchr::{memchr2, memrchr2};
+use memchr::memchr2;
 
+use super::confirmed::ConfirmedSender;
+use super::lines::{Piece, for_each_piece};
 use super::writer::PipeWriter;
-use super::{CtlError, choose_pipe};
-use crate::config::{Config, Span};
+use super::{Context, CtlError};
+use crate::config::Span;
 use crate::priority::Severity;
 
 /// Write a record, or each line of standard input as one
@@ -23,6 +24,10 @@ pub(super) struct Send {
     /// The pipe to write to [default: the first one]
     #[arg(short = 'n', long, value_name = "PIPE")]
     pipe: Option<String>,
+
+    /// Return only when the daemon has delivered everything
+    #[arg(long)]
+    wait: bool,
 
     /// The longest to wait with a record for a reader that is behind [default: for ever]
     #[arg(long, value_name = "DURATION")]
@@ -53,11 +58,19 @@ fn priority(text: &str) -> Result<u8, String> {
 }
 
 impl Send {
-    pub(super) fn run(self, config: Option<&Path>) -> Result<(), CtlError> {
-        let pipe = choose_pipe(&Config::load(config)?, self.pipe.as_deref())?;
+    pub(super) fn run(self, context: &Context) -> Result<(), CtlError> {
         let prefix = self.priority.map_or(String::new(), |number| format!("<{number}>"));
         let record = one_record(&prefix, &self.message)?;
         let patience = self.timeout.map(|timeout| timeout.0);
+        if self.wait {
+            let mut sender = ConfirmedSender::connect(context, self.pipe, patience)?;
+            match record {
+                Some(record) => sender.write_lines(b"", &record)?,
+                None => sender.write_all_of(&mut io::stdin().lock(), prefix.as_bytes())?,
+            }
+            return sender.finish();
+        }
+        let pipe = context.choose_pipe(self.pipe.as_deref())?;
         let mut writer = PipeWriter::open(&pipe.path, patience)?;
         match record {
             Some(record) => writer.write_record(&record)?,
@@ -82,35 +95,19 @@ fn one_record(prefix: &str, words: &[OsString]) -> Result<Option<Vec<u8>>, CtlEr
     Ok(Some([prefix.as_bytes(), &text, b"\n"].concat()))
 }
 
-/// Sends each line as soon as it is there. A line of any length goes through in the memory of one
-/// read.
+/// Sends each line as soon as it is there. A line of any length goes through.
 fn send_lines(
     input: &mut impl Read,
     prefix: &str,
     writer: &mut PipeWriter,
 ) -> Result<(), CtlError> {
-    const READ_SIZE: usize = 64 << 10;
-    let mut buffer = vec![0; READ_SIZE];
-    let mut held = 0;
-    loop {
-        let count = match input.read(&mut buffer[held..]) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(CtlError::Stdin(error)),
-        };
-        let end = held + count;
-        let lines_end = memrchr2(b'\n', 0, &buffer[..end]).map_or(0, |newline| newline + 1);
-        writer.write_lines(prefix.as_bytes(), &buffer[..lines_end])?;
-        let at_end = count == 0;
-        if at_end || (lines_end == 0 && end == buffer.len()) {
-            writer.write_unfinished(prefix.as_bytes(), &buffer[lines_end..end], at_end)?;
-            held = 0;
-        } else {
-            buffer.copy_within(lines_end..end, 0);
-            held = end - lines_end;
+    let prefix = prefix.as_bytes();
+    for_each_piece(input, |piece| {
+        match piece {
+            Piece::Lines(lines) => writer.write_lines(prefix, lines)?,
+            Piece::Part(part) => writer.write_unfinished(prefix, part, false)?,
+            Piece::Rest(rest) => writer.write_unfinished(prefix, rest, true)?,
         }
-        if at_end {
-            return Ok(());
-        }
-    }
+        Ok(())
+    })
 }

@@ -7,12 +7,14 @@
 use std::io;
 use std::path::Path;
 
+use super::commands::Refusal;
 use super::inlet::{Inlet, OutletId};
 use super::outlet::Outlet;
 use super::relay::Relay;
 use super::start::StartError;
 use super::{Daemon, journal};
 use crate::config::{self, Config};
+use crate::exit::Sysexit;
 use crate::line::{Line, Sender};
 use crate::pipe::{Origin, Pipe, PipeError, Rights};
 use crate::sys::account::Identity;
@@ -190,15 +192,23 @@ pub(super) fn retire(inlet: &mut Inlet) {
 
 impl Daemon {
     /// Reads the configuration again, and takes it or leaves everything as it was; opens the
-    /// targets anew either way.
-    pub(super) fn reload(&mut self) {
-        match self.try_reload() {
-            Ok(()) => log::info!("configuration reloaded"),
+    /// targets anew either way. Says what went wrong; that is logged as well.
+    pub(super) fn reload(&mut self) -> Result<(), Refusal> {
+        let outcome = self.try_reload().map_err(|error| error.to_string());
+        match &outcome {
+            Ok(()) => {
+                self.reloads += 1;
+                log::info!("configuration reloaded");
+            }
             Err(error) => {
+                self.failed_reloads += 1;
+                self.last_reload_error = Some(error.clone());
                 log::error!("configuration not reloaded, everything stays as it was: {error}");
             }
         }
-        self.reopen();
+        let reopened = self.reopen();
+        outcome.map_err(|why| (Sysexit::Config, why))?;
+        reopened.map_err(|why| (Sysexit::CantCreat, format!("configuration reloaded, but {why}")))
     }
 
     fn try_reload(&mut self) -> Result<(), StartError> {
@@ -210,6 +220,7 @@ impl Daemon {
             (config.pid_file != self.config.pid_file, "pid_file"),
             (config.user != self.config.user, "user"),
             (config.group != self.config.group, "group"),
+            (config.control != self.config.control, "[control]"),
         ] {
             if changed {
                 return Err(StartError::NeedsRestart(key));

@@ -1,18 +1,39 @@
 //! An inlet: a pipe with its framer, and with the form that its records get.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::outlet::Outlet;
+use super::recent::Recent;
 use crate::config;
 use crate::line::{Line, Sender};
 use crate::pipe::{Input, Pipe, Rights};
-use crate::record::{Framer, Tail};
+use crate::record::{Framer, Record, Tail};
 use crate::sys::stamp::Stamp;
 
-/// The place of an outlet among the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OutletId(pub(super) usize);
+/// Tells outlets apart, for as long as the daemon lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct OutletId(pub(super) u64);
+
+/// What came through a pipe since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// Records that were split.
+    pub(super) splits: u64,
+    /// Records, or parts, in which something was escaped.
+    pub(super) escapes: u64,
+}
+
+impl Counts {
+    fn add(&mut self, record: &Record<'_>) {
+        self.records += u64::from(!record.continues);
+        self.splits += u64::from(record.continues && !record.continued);
+        self.escapes += u64::from(record.escaped);
+    }
+}
 
 /// A pipe on its way to an outlet.
 pub(super) struct Inlet {
@@ -24,8 +45,11 @@ pub(super) struct Inlet {
     pub(super) retired: bool,
     /// Nothing more will come.
     pub(super) ended: bool,
-    pub(super) records: u64,
-    pub(super) bytes: u64,
+    pub(super) counts: Counts,
+    /// Records that came through the control socket are framed apart: they must not become the
+    /// end of what a writer has begun.
+    control: Option<Box<Framer>>,
+    name: Arc<str>,
     framer: Framer,
     line: Line,
     /// All that was read has been framed, but for an unterminated tail.
@@ -50,14 +74,15 @@ impl Inlet {
         Self {
             framer: Framer::new(settings.max_record),
             line: Line::of_pipe(&settings.log, sender, &settings.name, settings.priority),
-            settings,
             rights,
             pipe,
             outlet,
             retired: false,
             ended: false,
-            records: 0,
-            bytes: 0,
+            counts: Counts::default(),
+            control: None,
+            name: Arc::from(settings.name.as_str()),
+            settings,
             framed: true,
             tail: Tail::Open,
             last_read: Instant::now(),
@@ -80,6 +105,8 @@ impl Inlet {
         self.framed = false;
         self.line = Line::of_pipe(&settings.log, sender, &settings.name, settings.priority);
         self.line.stamp(&self.stamp);
+        self.name = Arc::from(settings.name.as_str());
+        self.control = None;
         self.settings = settings;
         self.rights = rights;
         self.outlet = outlet;
@@ -122,7 +149,7 @@ impl Inlet {
         match input {
             Input::Bytes(count) => {
                 self.framer.filled(count);
-                self.bytes += count as u64;
+                self.counts.bytes += count as u64;
                 self.last_read = now;
                 self.active = true;
                 self.framed = false;
@@ -145,17 +172,59 @@ impl Inlet {
     }
 
     /// Moves records into the outlet while it has room.
-    pub(super) fn pump(&mut self, outlet: &mut Outlet) {
+    pub(super) fn pump(&mut self, outlet: &mut Outlet, recent: &mut Recent) {
         while !self.framed && outlet.has_room() {
             match self.framer.next(self.tail) {
                 Some(record) => {
-                    self.records += u64::from(!record.continues);
+                    self.counts.add(&record);
                     self.line.append_record(&record, &mut outlet.batch);
+                    let severity = record.priority.map_or(self.settings.priority, |p| p.severity);
+                    recent.push(self.stamp.text(), &self.name, severity, &record);
                 }
                 None => {
                     self.framed = true;
                     self.tail = Tail::Open;
                 }
+            }
+        }
+    }
+
+    /// Whether a record from elsewhere than the pipe can go into the outlet now, in its order
+    /// after all that was read.
+    pub(super) fn accepts(&self, outlet: &Outlet) -> bool {
+        self.framed && outlet.has_room()
+    }
+
+    /// Moves one record into the outlet that did not come through the pipe.
+    pub(super) fn send(
+        &mut self,
+        mut record: &[u8],
+        stamp: &Stamp,
+        outlet: &mut Outlet,
+        recent: &mut Recent,
+    ) {
+        if self.stamp != *stamp {
+            self.stamp = stamp.clone();
+            self.line.stamp(stamp);
+        }
+        let max_record = self.settings.max_record;
+        let framer = self.control.get_or_insert_with(|| Box::new(Framer::new(max_record)));
+        self.counts.bytes += record.len() as u64;
+        loop {
+            let space = framer.space();
+            let count = space.len().min(record.len());
+            space[..count].copy_from_slice(&record[..count]);
+            record = &record[count..];
+            framer.filled(count);
+            let tail = if record.is_empty() { Tail::Ended } else { Tail::Open };
+            while let Some(record) = framer.next(tail) {
+                self.counts.add(&record);
+                self.line.append_record(&record, &mut outlet.batch);
+                let severity = record.priority.map_or(self.settings.priority, |p| p.severity);
+                recent.push(stamp.text(), &self.name, severity, &record);
+            }
+            if record.is_empty() {
+                return;
             }
         }
     }
@@ -168,6 +237,11 @@ impl Inlet {
         }
         self.framed = true;
         count
+    }
+
+    /// When the last record was read, as RFC 3339 has it; none if there was none.
+    pub(super) fn last_record(&self) -> Option<&str> {
+        (self.counts.records > 0).then(|| &**self.stamp.text())
     }
 
     /// Whether something was read since this was last called.

@@ -1,38 +1,46 @@
 //! The daemon: one process, one thread, one poll(2) loop.
 //!
 //! [`main`] is the program. `start` opens everything that can fail before anybody is told that it
-//! runs; `relay` moves records from inlets (a pipe each) to outlets (a target each); `change`
-//! puts a new configuration under it, all or nothing; `stop` delivers what is left.
+//! runs; `relay` moves records from inlets (a pipe each) to outlets (a target each); `commands`
+//! answers the clients of the control socket; `change` puts a new configuration under it, all or
+//! nothing; `stop` delivers what is left.
 
 mod change;
 mod cli;
+mod commands;
 mod detach;
 mod inlet;
 mod journal;
 mod outlet;
 mod pid_file;
+mod recent;
 mod relay;
 mod start;
 mod stop;
 
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::poll::PollFlags;
+
 use self::cli::Cli;
+use self::commands::Control;
 use self::detach::{Side, Starter, detach};
 use self::pid_file::PidFile;
 use self::relay::Relay;
+use self::start::StartError;
 use crate::cli::{complain, parse, show};
 use crate::config::{Config, Span, Target};
 use crate::exit::Sysexit;
 use crate::sys::account::Identity;
-use crate::sys::signals::{Request, Signals};
+use crate::sys::signals::{Demand, Signals};
+use crate::sys::socket::Listener;
+use crate::sys::stamp::Stamp;
 use crate::sys::why;
-
-use self::start::StartError;
 
 const PROGRAM: &str = "bdaemon";
 
@@ -128,35 +136,61 @@ struct Daemon {
     has_stderr: bool,
     signals: Signals,
     relay: Relay,
-    started: Instant,
+    control: Control,
+    /// When it was started, by both clocks.
+    started: (Instant, Stamp),
+    reloads: u64,
+    failed_reloads: u64,
+    last_reload_error: Option<String>,
     /// When pipes and targets are looked after next.
     next_look: Instant,
 }
 
 impl Daemon {
-    /// Moves records until a signal ends it.
+    /// Moves records until a signal or a client ends it.
     fn run(mut self) -> Sysexit {
         log::info!("started and ready");
         self.relay.move_along(Instant::now(), &[]);
         loop {
-            if let Err(error) = self.relay.turn(self.signals.as_fd(), self.next_look) {
-                log::error!("poll: {}", why(&error));
-                return self.stop("a failing poll(2)");
-            }
-            let requests: Vec<_> = self.signals.pending().collect();
-            for request in requests {
-                match request {
-                    Request::Stop(signal) => return self.stop(signal),
-                    Request::Reload => self.reload(),
-                    Request::Reopen => self.reopen(),
-                    Request::Report => self.report(),
+            let happened = match self.wait() {
+                Ok(happened) => happened,
+                Err(error) => {
+                    log::error!("poll: {}", why(&error));
+                    return self.stop("a failing poll(2)", None);
+                }
+            };
+            let demands: Vec<_> = self.signals.pending().collect();
+            for demand in demands {
+                match demand {
+                    Demand::Stop(signal) => return self.stop(signal, None),
+                    // What comes of these is logged.
+                    Demand::Reload => drop(self.reload()),
+                    Demand::Reopen => drop(self.reopen()),
+                    Demand::Report => self.report(),
                 }
             }
-            if Instant::now() >= self.next_look {
+            let now = Instant::now();
+            self.control.server.serve(&happened, now);
+            if let Some(request) = self.answer_requests() {
+                return self.stop("a request to stop", Some(&request));
+            }
+            if now >= self.next_look {
                 self.look_after();
             }
             self.relay.move_along(Instant::now(), &[]);
+            self.control.tell(&self.relay);
         }
+    }
+
+    /// Sleeps until something happens, moves records, and says at which of the descriptors of the
+    /// control socket something happened.
+    fn wait(&mut self) -> io::Result<Vec<bool>> {
+        let wake = self.wake();
+        let signals = (self.signals.as_fd(), PollFlags::POLLIN);
+        let others: Vec<_> = [signals].into_iter().chain(self.control.server.interests()).collect();
+        let mut happened = self.relay.turn(&others, wake)?;
+        happened.remove(0);
+        Ok(happened)
     }
 
     /// Looks, once a poll interval, whether pipes and targets are as they should be.
@@ -190,24 +224,47 @@ impl Daemon {
         }
         self.relay.inlets.extend(replaced);
         self.relay.outlets.iter_mut().for_each(outlet::Outlet::look_after);
+        self.look_after_socket();
     }
 
-    /// Opens the targets anew, for a rotation.
-    fn reopen(&mut self) {
-        self.relay.outlets.iter_mut().for_each(outlet::Outlet::reopen);
+    /// Makes the control socket again if its name is gone.
+    fn look_after_socket(&mut self) {
+        self.control.server.wake();
+        if self.control.server.listener.as_ref().is_none_or(Listener::is_in_place) {
+            return;
+        }
+        let path = self.config.control.socket.display();
+        match start::listen(&self.config, self.identity.as_ref()) {
+            Ok(listener) => {
+                log::warn!("control socket {path} was removed or replaced; made again");
+                self.control.server.listener = listener;
+                self.control.socket_missed = false;
+            }
+            Err(error) if !self.control.socket_missed => {
+                self.control.socket_missed = true;
+                log::error!("{error}; trying on");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Opens the targets anew, for a rotation; gives the first of the errors, which are logged.
+    fn reopen(&mut self) -> Result<(), String> {
+        let outcomes: Vec<_> = self.relay.outlets.iter_mut().map(outlet::Outlet::reopen).collect();
         log::info!("targets reopened");
+        outcomes.into_iter().collect()
     }
 
     /// Logs the statistics, which were asked for, whatever the level.
     fn report(&self) {
         let say = |text: String| journal::write(log::Level::Info, &text);
         let whole_seconds = |since: Instant| Span(Duration::from_secs(since.elapsed().as_secs()));
-        say(format!("up {}, {} pipes", whole_seconds(self.started), self.config.pipes.len()));
+        say(format!("up {}, {} pipes", whole_seconds(self.started.0), self.config.pipes.len()));
         for inlet in &self.relay.inlets {
             let state = if inlet.retired { " (retired)" } else { "" };
             say(format!(
                 "pipe {}{state}: {} records, {} bytes",
-                inlet.settings.name, inlet.records, inlet.bytes
+                inlet.settings.name, inlet.counts.records, inlet.counts.bytes
             ));
         }
         for (_, outlet) in self.relay.outlets.iter() {

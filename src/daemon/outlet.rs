@@ -53,6 +53,8 @@ pub(super) struct Outlet {
     pub(super) batch: Batch,
     pub(super) delivered: u64,
     pub(super) retries: u64,
+    /// How often it came back.
+    pub(super) recoveries: u64,
     target: Box<dyn Target>,
     trouble: Option<Trouble>,
     /// The longest between two tries, and how long a target must be well to be believed.
@@ -70,6 +72,7 @@ impl Outlet {
             batch: Batch::default(),
             delivered: 0,
             retries: 0,
+            recoveries: 0,
             target,
             trouble: None,
             patience: BUSY_PATIENCE,
@@ -150,6 +153,7 @@ impl Outlet {
             Standing::Down { .. } => trouble.standing = Standing::Up { since: now },
             Standing::Up { since } if now >= since + self.patience => {
                 let away = Duration::from_secs(since.duration_since(trouble.since).as_secs());
+                self.recoveries += 1;
                 log::info!("target {}: delivering again after {}", self.destination, Span(away));
                 self.trouble = None;
             }
@@ -209,15 +213,18 @@ impl Outlet {
     }
 
     /// Opens the target anew, and says so if that fails.
-    pub(super) fn reopen(&mut self) {
+    pub(super) fn reopen(&mut self) -> Result<(), String> {
         match self.target.reopen() {
             Ok(Reopened::Same) => {}
             Ok(Reopened::Other) => self.batch.restart_message(),
-            Err(error) => log::error!(
-                "target {}: reopening: {error}; the old one stays in use",
-                self.destination
-            ),
+            Err(error) => {
+                let name = &self.destination;
+                let text = format!("target {name}: reopening: {error}; the old one stays in use");
+                log::error!("{text}");
+                return Err(text);
+            }
         }
+        Ok(())
     }
 
     /// Looks whether the target is still what its name means.

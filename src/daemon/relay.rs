@@ -1,5 +1,6 @@
 //! The way from pipes to targets: one poll(2), then as much as can be moved without waiting.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
@@ -10,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::inlet::{Inlet, OutletId};
 use super::journal;
 use super::outlet::Outlet;
+use super::recent::Recent;
 use crate::line::{Line, Sender};
 use crate::pipe::Input;
 use crate::sys::stamp::Stamp;
@@ -20,87 +22,89 @@ use crate::target::Destination;
 pub(super) struct Relay {
     pub(super) inlets: Vec<Inlet>,
     pub(super) outlets: Outlets,
+    /// What passed through last.
+    pub(super) recent: Recent,
     pub(super) sender: Sender,
     /// The form of bdaemon's own messages, and where they go; none until there is a configuration.
     pub(super) own: Option<(Line, OutletId)>,
 }
 
-/// The open targets. A place keeps its number for as long as it is used.
+/// The open targets. An id is never used again.
 #[derive(Default)]
-pub(super) struct Outlets(Vec<Option<Outlet>>);
+pub(super) struct Outlets {
+    open: BTreeMap<OutletId, Outlet>,
+    last_id: u64,
+    /// Records that went to targets which are closed by now.
+    delivered_by_closed: u64,
+}
 
 impl Outlets {
-    pub(super) fn add(&mut self, outlet: Outlet) -> OutletId {
-        let free = self.0.iter().position(Option::is_none);
-        let place = free.unwrap_or_else(|| {
-            self.0.push(None);
-            self.0.len() - 1
-        });
-        self.0[place] = Some(outlet);
-        OutletId(place)
+    pub(super) fn add(&mut self, outlet: Outlet) {
+        self.last_id += 1;
+        self.open.insert(OutletId(self.last_id), outlet);
     }
 
     pub(super) fn find(&self, destination: &Destination) -> Option<OutletId> {
-        let there = |outlet: &Option<Outlet>| {
-            outlet.as_ref().is_some_and(|outlet| outlet.destination.is_same_place(destination))
-        };
-        self.0.iter().position(there).map(OutletId)
+        let found = self.open.iter().find(|(_, o)| o.destination.is_same_place(destination));
+        found.map(|(id, _)| *id)
     }
 
     pub(super) fn get(&self, id: OutletId) -> Option<&Outlet> {
-        self.0.get(id.0)?.as_ref()
+        self.open.get(&id)
     }
 
     pub(super) fn get_mut(&mut self, id: OutletId) -> Option<&mut Outlet> {
-        self.0.get_mut(id.0)?.as_mut()
+        self.open.get_mut(&id)
     }
 
-    pub(super) fn remove(&mut self, id: OutletId) -> Option<Outlet> {
-        self.0.get_mut(id.0)?.take()
+    /// Records delivered since the start.
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered_by_closed + self.open.values().map(|outlet| outlet.delivered).sum::<u64>()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (OutletId, &Outlet)> {
-        self.0
-            .iter()
-            .enumerate()
-            .filter_map(|(place, outlet)| Some((OutletId(place), outlet.as_ref()?)))
+        self.open.iter().map(|(id, outlet)| (*id, outlet))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outlet> {
-        self.0.iter_mut().flatten()
+        self.open.values_mut()
     }
 }
 
 /// What poll(2) found.
 struct Events {
-    /// The descriptor that the caller added.
-    other: bool,
+    /// Those of the caller's descriptors at which something happened, in their order.
+    others: Vec<bool>,
     /// By the inlet's place: readable, silent although watched, or not watched.
     inlets: Vec<Option<bool>>,
-    /// The places of the outlets for which something happened.
-    outlets: Vec<usize>,
+    /// The outlets for which something happened.
+    outlets: Vec<OutletId>,
 }
 
 impl Relay {
     /// A relay with nothing to do yet.
     pub(super) fn new(sender: Sender) -> Self {
         let outlets = Outlets::default();
-        Self { inlets: Vec::new(), outlets, sender, own: None }
+        Self { inlets: Vec::new(), outlets, recent: Recent::default(), sender, own: None }
     }
 
-    /// Sleeps until something happens or `wake` has come, and moves what can be moved. Says
-    /// whether something happened at `other`.
-    pub(super) fn turn(&mut self, other: BorrowedFd<'_>, wake: Instant) -> io::Result<bool> {
-        let events = self.wait(other, wake)?;
+    /// Sleeps until something happens or `wake` has come, and moves what can be moved. Says at
+    /// which of `others` something happened.
+    pub(super) fn turn(
+        &mut self,
+        others: &[(BorrowedFd<'_>, PollFlags)],
+        wake: Instant,
+    ) -> io::Result<Vec<bool>> {
+        let events = self.wait(others, wake)?;
         let now = Instant::now();
         self.read(&events, now);
         self.move_along(now, &events.outlets);
         self.forget_finished();
-        Ok(events.other)
+        Ok(events.others)
     }
 
-    fn wait(&self, other: BorrowedFd<'_>, wake: Instant) -> io::Result<Events> {
-        let mut fds = vec![PollFd::new(other, PollFlags::POLLIN)];
+    fn wait(&self, others: &[(BorrowedFd<'_>, PollFlags)], wake: Instant) -> io::Result<Events> {
+        let mut fds: Vec<_> = others.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
         let mut watched_inlets = Vec::new();
         for (place, inlet) in self.inlets.iter().enumerate() {
             if self.outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet)) {
@@ -109,10 +113,10 @@ impl Relay {
             }
         }
         let mut watched_outlets = Vec::new();
-        for (OutletId(place), outlet) in self.outlets.iter() {
+        for (id, outlet) in self.outlets.iter() {
             if let Some((fd, flags)) = outlet.interest() {
                 fds.push(PollFd::new(fd, flags));
-                watched_outlets.push(place);
+                watched_outlets.push(id);
             }
         }
         match poll(&mut fds, timeout(self.deadline(wake))) {
@@ -120,16 +124,20 @@ impl Relay {
             Err(errno) => return Err(errno.into()),
         }
         let mut happened = fds.iter().map(|fd| fd.any().unwrap_or(false));
-        let other = happened.next().unwrap_or(false);
+        let others = happened.by_ref().take(others.len()).collect();
         let mut inlets = vec![None; self.inlets.len()];
         for place in watched_inlets {
             inlets[place] = happened.next();
         }
-        let outlets = watched_outlets
-            .into_iter()
-            .zip(happened)
-            .filter_map(|(place, yes)| yes.then_some(place));
-        Ok(Events { other, inlets, outlets: outlets.collect() })
+        let outlets = watched_outlets.into_iter().zip(happened);
+        let outlets = outlets.filter_map(|(id, yes)| yes.then_some(id)).collect();
+        Ok(Events { others, inlets, outlets })
+    }
+
+    /// The place of the inlet with this name; without a name, of the first one.
+    pub(super) fn inlet_of(&self, name: Option<&str>) -> Option<usize> {
+        let wanted = |inlet: &Inlet| name.is_none_or(|name| inlet.settings.name == name);
+        self.inlets.iter().position(|inlet| !inlet.retired && wanted(inlet))
     }
 
     /// The earliest moment at which something is to be done though nothing happens.
@@ -158,19 +166,18 @@ impl Relay {
     }
 
     /// Formats and delivers until all is delivered or every target that has something is busy.
-    pub(super) fn move_along(&mut self, now: Instant, ready: &[usize]) {
+    pub(super) fn move_along(&mut self, now: Instant, ready: &[OutletId]) {
         let mut ready = ready;
         loop {
             self.take_own_messages();
             for inlet in &mut self.inlets {
                 if let Some(outlet) = self.outlets.get_mut(inlet.outlet) {
-                    inlet.pump(outlet);
+                    inlet.pump(outlet, &mut self.recent);
                 }
             }
             let mut tried = false;
-            for (place, outlet) in self.outlets.0.iter_mut().enumerate() {
-                let Some(outlet) = outlet else { continue };
-                if outlet.is_due(now, ready.contains(&place)) {
+            for (id, outlet) in &mut self.outlets.open {
+                if outlet.is_due(now, ready.contains(id)) {
                     outlet.deliver(now);
                     tried = true;
                 }
@@ -196,13 +203,14 @@ impl Relay {
     fn forget_finished(&mut self) {
         self.inlets.retain(|inlet| !(inlet.retired && inlet.ended && !inlet.has_backlog()));
         let own = self.own.as_ref().map(|(_, id)| *id);
-        let unused = self.outlets.iter().find(|(id, outlet)| {
-            let used = own == Some(*id) || self.inlets.iter().any(|inlet| inlet.outlet == *id);
-            !used && outlet.batch.is_empty()
+        let inlets = &self.inlets;
+        let Outlets { open, delivered_by_closed, .. } = &mut self.outlets;
+        open.retain(|id, outlet| {
+            let used = own == Some(*id) || inlets.iter().any(|inlet| inlet.outlet == *id);
+            let kept = used || !outlet.batch.is_empty();
+            *delivered_by_closed += if kept { 0 } else { outlet.delivered };
+            kept
         });
-        if let Some(id) = unused.map(|(id, _)| id) {
-            self.outlets.remove(id);
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use nix::unistd;
 
 use super::change::Change;
 use super::cli::Cli;
+use super::commands::Control;
 use super::journal;
 use super::pid_file::{PidFile, PidFileError};
 use super::relay::Relay;
@@ -16,8 +17,10 @@ use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::exit::Sysexit;
 use crate::line::Sender;
 use crate::pipe::PipeError;
-use crate::sys::account::{AccountError, Identity, PrivilegeError};
+use crate::sys::account::{self, AccountError, Identity, PrivilegeError};
 use crate::sys::signals::Signals;
+use crate::sys::socket::{ListenError, Listener};
+use crate::sys::stamp::Stamp;
 use crate::sys::why;
 use crate::target::TargetError;
 
@@ -50,6 +53,14 @@ pub(super) enum StartError {
         destination: String,
         /// Why.
         cause: TargetError,
+    },
+    /// The control socket cannot be made.
+    #[error("control socket {}: {cause}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        cause: ListenError,
     },
     /// Root's privileges cannot be given up.
     #[error("becoming user {name}: {cause}")]
@@ -95,7 +106,9 @@ impl StartError {
             | Self::NeedsRestart(_)
             | Self::NoStderr => Sysexit::Config,
             Self::Config(error) => error.exit(),
-            Self::PidFile(_) | Self::Pipe { .. } | Self::Target { .. } => Sysexit::CantCreat,
+            Self::PidFile(_) | Self::Pipe { .. } | Self::Target { .. } | Self::Socket { .. } => {
+                Sysexit::CantCreat
+            }
             Self::Privileges { .. } => Sysexit::NoPerm,
             Self::Detach(_) | Self::Os { .. } => Sysexit::OsErr,
         }
@@ -134,10 +147,10 @@ impl Daemon {
         let Prepared { config, config_path, pid_file_option, identity, pid_file, .. } = prepared;
         journal::install(config.log_level);
         match open(&config, identity.as_ref(), &pid_file) {
-            Ok((signals, relay)) => {
-                let started = Instant::now();
+            Ok((signals, relay, control)) => {
+                let started = (Instant::now(), Stamp::now());
                 Ok(Self {
-                    next_look: started + config.poll_interval,
+                    next_look: started.0 + config.poll_interval,
                     config,
                     config_path,
                     pid_file_option,
@@ -146,7 +159,11 @@ impl Daemon {
                     has_stderr,
                     signals,
                     relay,
+                    control,
                     started,
+                    reloads: 0,
+                    failed_reloads: 0,
+                    last_reload_error: None,
                 })
             }
             Err(error) => {
@@ -162,21 +179,46 @@ fn open(
     config: &Config,
     identity: Option<&Identity>,
     pid_file: &PidFile,
-) -> Result<(Signals, Relay), StartError> {
+) -> Result<(Signals, Relay, Control), StartError> {
     let signals = Signals::catch().map_err(StartError::os("catching signals"))?;
     let mut relay = Relay::new(Sender::this_process());
     let change = Change::prepare(&relay, config, identity, true)?;
-    let settled = settle(config, identity, pid_file);
+    let listener = listen(config, identity);
+    let settled = listener.and_then(|listener| {
+        settle(config, identity, pid_file).inspect_err(|_| {
+            // Only the first error is worth telling.
+            let _ = listener.as_ref().map(Listener::unlink);
+        })?;
+        Ok(listener)
+    });
     match settled {
-        Ok(()) => {
+        Ok(listener) => {
             change.commit(&mut relay, config);
-            Ok((signals, relay))
+            let mut control = Control::default();
+            control.server.listener = listener;
+            Ok((signals, relay, control))
         }
         Err(error) => {
             change.undo(&relay);
             Err(error)
         }
     }
+}
+
+/// Makes the control socket, if there is to be one.
+pub(super) fn listen(
+    config: &Config,
+    identity: Option<&Identity>,
+) -> Result<Option<Listener>, StartError> {
+    let control = &config.control;
+    if !control.enable {
+        return Ok(None);
+    }
+    let group = control.group.as_deref().map(account::group).transpose()?;
+    let owner = (identity.map(|id| id.uid), group.or(identity.map(|id| id.gid)));
+    let listener = Listener::bind(&control.socket, control.mode.0, owner);
+    let path = control.socket.clone();
+    listener.map(Some).map_err(|cause| StartError::Socket { path, cause })
 }
 
 /// The steps after which nothing can fail any more. The last one gives up the privileges that

@@ -3,48 +3,69 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use nix::poll::PollFlags;
+
 use super::change::retire;
+use super::commands::StopRequest;
 use super::inlet::Inlet;
 use super::relay::Relay;
 use super::{Daemon, PROGRAM};
 use crate::cli::complain;
+use crate::control::protocol::Reply;
 use crate::exit::Sysexit;
 use crate::pipe::Input;
 use crate::record::Tail;
-use crate::sys::signals::{Request, Signals};
+use crate::sys::signals::{Demand, Signals};
 use crate::sys::stamp::Stamp;
 use crate::sys::why;
 
 impl Daemon {
-    /// Delivers what is left, within `stop_timeout`, and removes what the start made.
-    pub(super) fn stop(self, cause: &str) -> Sysexit {
-        let Self { config, pid_file, mut signals, mut relay, .. } = self;
+    /// Delivers what is left, within `stop_timeout`, and removes what the start made; answers the
+    /// client that asked for it.
+    pub(super) fn stop(self, cause: &str, request: Option<&StopRequest>) -> Sysexit {
+        let Self { config, pid_file, mut signals, mut relay, mut control, .. } = self;
         log::info!("caught {cause}, cleaning up");
-        let give_up = Instant::now() + config.stop_timeout;
+        let timeout = request.and_then(|request| request.timeout);
+        let timeout = timeout.unwrap_or(config.stop_timeout).min(STOP_MAX);
+        let give_up = Instant::now() + timeout;
+        let delivered_before = relay.outlets.delivered();
         for inlet in relay.inlets.iter_mut().filter(|inlet| !inlet.retired) {
             retire(inlet);
         }
-        let drained = relay.drain(&mut signals, give_up);
-        let lost = if drained { 0 } else { relay.count_undelivered() };
+        let lost = if relay.drain(&mut signals, give_up) { 0 } else { relay.count_undelivered() };
         if lost > 0 {
             let text = format!("{lost} records could not be delivered in time and are lost");
             log::error!("{text}");
             complain(PROGRAM, text);
+        }
+        let socket = control.server.listener.take();
+        if let Some(Err(error)) = socket.map(|socket| socket.unlink()) {
+            log::warn!("removing {}: {}", config.control.socket.display(), why(&error));
         }
         if let Err(error) = pid_file.remove() {
             log::warn!("removing {}: {}", pid_file.path().display(), why(&error));
         }
         log::info!("all done");
         relay.say_last_words(&mut signals);
+        if let Some(StopRequest { client, .. }) = request {
+            let drained = relay.outlets.delivered() - delivered_before;
+            if let Some(client) = control.server.client(*client) {
+                client.answer(&Reply::Stopped { drained, lost });
+            }
+        }
+        control.tell(&relay);
         if lost == 0 { Sysexit::Ok } else { Sysexit::IoErr }
     }
 }
+
+/// The longest that a stop may take, whatever it was asked for.
+const STOP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a target may need for bdaemon's last words, when nothing else is left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn asked_to_stop(signals: &mut Signals) -> bool {
-    signals.pending().any(|request| matches!(request, Request::Stop(_)))
+    signals.pending().any(|request| matches!(request, Demand::Stop(_)))
 }
 
 impl Relay {
@@ -63,7 +84,7 @@ impl Relay {
             }
             // A pipe that can be read is; otherwise only targets are waited for.
             if !self.inlets.iter().any(|inlet| self.may_read(inlet))
-                && self.turn(signals.as_fd(), give_up).is_err()
+                && self.turn(&[(signals.as_fd(), PollFlags::POLLIN)], give_up).is_err()
             {
                 return false;
             }
@@ -76,7 +97,10 @@ impl Relay {
         loop {
             self.move_along(Instant::now(), &[]);
             let said = self.outlets.iter().all(|(_, outlet)| outlet.batch.is_empty());
-            if said || Instant::now() >= give_up || self.turn(signals.as_fd(), give_up).is_err() {
+            if said
+                || Instant::now() >= give_up
+                || self.turn(&[(signals.as_fd(), PollFlags::POLLIN)], give_up).is_err()
+            {
                 return;
             }
         }

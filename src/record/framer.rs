@@ -138,7 +138,8 @@ impl Framer {
         };
         let raw = &self.buffer[from..from + length];
         let text = Text::escape(raw, &mut self.escaped);
-        Some(Record { priority, text, continued, continues })
+        let escaped = text.as_bytes() != raw;
+        Some(Record { priority, text, escaped, continued, continues })
     }
 
     /// The bytes up to the first terminator, or all there are; none when there are none.

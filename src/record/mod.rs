@@ -21,6 +21,8 @@ pub struct Record<'a> {
     pub priority: Option<Priority>,
     /// The message.
     pub text: Text<'a>,
+    /// Whether something in the text had to be escaped.
+    pub escaped: bool,
     /// Whether this goes on where the record before it ended.
     pub continued: bool,
     /// Whether the next record goes on where this one ends.

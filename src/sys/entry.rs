@@ -55,6 +55,11 @@ pub(crate) fn is_fifo(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFIFO
 }
 
+/// Whether this is a socket.
+pub(crate) fn is_socket(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
+}
+
 /// Whether this is a regular file.
 pub(crate) fn is_regular(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
@@ -152,6 +157,12 @@ impl Entry {
     /// Makes a regular file, which must not be there yet.
     pub(crate) fn create_regular(&self, flags: OFlag, bits: mode_t) -> io::Result<File> {
         self.open_or_make(flags | OFlag::O_CREAT | OFlag::O_EXCL, Mode::from_bits_truncate(bits))
+    }
+
+    /// Gives what stands at the name another owner, and not what a symlink there leads to.
+    pub(crate) fn set_owner(&self, uid: Option<Uid>, gid: Option<Gid>) -> io::Result<()> {
+        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+        Ok(unistd::fchownat(&self.directory, self.name.as_os_str(), uid, gid, flags)?)
     }
 
     /// Removes the name.

@@ -10,6 +10,7 @@ pub(crate) mod entry;
 pub(crate) mod host;
 pub(crate) mod lock;
 pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod stamp;
 
 /// What an error says, without the number that the standard library puts behind it.

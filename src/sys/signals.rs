@@ -10,7 +10,7 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
+pub(crate) enum Demand {
     /// TERM and INT: deliver what there is and end.
     Stop(&'static str),
     /// HUP: read the configuration again, open the targets again.
@@ -47,14 +47,14 @@ impl Signals {
     }
 
     /// What was asked for since the last call.
-    pub(crate) fn pending(&mut self) -> impl Iterator<Item = Request> {
+    pub(crate) fn pending(&mut self) -> impl Iterator<Item = Demand> {
         self.delivery.pending().filter_map(|signal| match signal {
-            SIGTERM => Some(Request::Stop("TERM")),
-            SIGINT => Some(Request::Stop("INT")),
-            SIGHUP => Some(Request::Reload),
-            SIGUSR1 => Some(Request::Reopen),
-            SIGUSR2 => Some(Request::Report),
-            other => (Some(other) == INFO).then_some(Request::Report),
+            SIGTERM => Some(Demand::Stop("TERM")),
+            SIGINT => Some(Demand::Stop("INT")),
+            SIGHUP => Some(Demand::Reload),
+            SIGUSR1 => Some(Demand::Reopen),
+            SIGUSR2 => Some(Demand::Report),
+            other => (Some(other) == INFO).then_some(Demand::Report),
         })
     }
 }

@@ -1,32 +1,51 @@
 //! The time of a message: local, as syslogd(8) on FreeBSD prints a stamp without converting it.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use jiff::Zoned;
 use jiff::fmt::strtime;
 
 /// The time at which bytes were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp(Zoned);
+pub(crate) struct Stamp {
+    time: Zoned,
+    rfc3339: Arc<str>,
+}
 
 impl Stamp {
     /// Now, in the zone of this machine.
     pub(crate) fn now() -> Self {
-        Self(Zoned::now())
+        Self::of(Zoned::now())
+    }
+
+    /// So long ago.
+    pub(crate) fn before(age: Duration) -> Self {
+        let now = Zoned::now();
+        let then =
+            jiff::SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok());
+        Self::of(then.unwrap_or(now))
+    }
+
+    fn of(time: Zoned) -> Self {
+        let rfc3339 = Arc::from(formatted("%Y-%m-%dT%H:%M:%S.%6f%:z", &time));
+        Self { time, rfc3339 }
     }
 
     /// `2026-11-22T06:46:12.123456+01:00`, as RFC 3339 and RFC 5424 have it.
-    pub(crate) fn rfc3339(&self) -> String {
-        self.text("%Y-%m-%dT%H:%M:%S.%6f%:z")
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.rfc3339
     }
 
     /// `Nov 22 06:46:12`, as RFC 3164 has it: the day padded with a space.
     pub(crate) fn rfc3164(&self) -> String {
-        self.text("%b %e %H:%M:%S")
+        formatted("%b %e %H:%M:%S", &self.time)
     }
+}
 
-    fn text(&self, format: &str) -> String {
-        // Only an unknown directive is an error, and the two formats above have none.
-        strtime::format(format, &self.0).unwrap_or_default()
-    }
+fn formatted(format: &str, time: &Zoned) -> String {
+    // Only an unknown directive is an error, and the two formats above have none.
+    strtime::format(format, time).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -35,12 +54,12 @@ mod tests {
 
     #[test]
     fn stamps_are_local_and_say_by_how_much() {
-        let at = |text: &str| Stamp(text.parse().unwrap());
+        let at = |text: &str| Stamp::of(text.parse().unwrap());
         let stamp = at("2026-11-02T06:46:12.000123456+01:00[Europe/Berlin]");
-        assert_eq!(stamp.rfc3339(), "2026-11-02T06:46:12.000123+01:00");
+        assert_eq!(&**stamp.text(), "2026-11-02T06:46:12.000123+01:00");
         assert_eq!(stamp.rfc3164(), "Nov  2 06:46:12");
         let utc = at("2026-01-31T23:59:59+00:00[UTC]");
-        assert_eq!(utc.rfc3339(), "2026-01-31T23:59:59.000000+00:00");
+        assert_eq!(&**utc.text(), "2026-01-31T23:59:59.000000+00:00");
         assert_eq!(utc.rfc3164(), "Jan 31 23:59:59");
     }
 }

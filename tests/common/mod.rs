@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 #![allow(clippy::case_sensitive_file_extension_comparisons)]
 
+pub mod control;
+
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -1,0 +1,230 @@
+//! `bdaemonctl top`: rates, backlog and trouble as they change.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use crossterm::event::{Event, KeyCode, KeyModifiers, poll, read};
+use crossterm::style::{Attribute, Color, Print, ResetColor, SetAttribute, SetForegroundColor};
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode, size,
+};
+use crossterm::{cursor, execute, queue};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+
+use super::client::Client;
+use super::rates::{Rates, short};
+use super::status::aligned;
+use super::{Context, CtlError, show, show_json};
+use crate::config::Span;
+use crate::control::protocol::{PipeState, Reply, Request, Status, TargetState};
+
+/// How often a key or a signal is looked for.
+const ATTENTION: Duration = Duration::from_millis(100);
+
+/// Show rates, backlog and trouble as they change; q quits
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    /// The time between two looks
+    #[arg(short, long, value_name = "DURATION", default_value = "1s")]
+    interval: Span,
+
+    /// End after so many looks [default: never]
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<u64>,
+}
+
+impl Top {
+    pub(super) fn run(self, context: &Context) -> Result<(), CtlError> {
+        let mut client = context.connect()?;
+        let on_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
+        if on_terminal && !context.json {
+            self.on_screen(&mut client)
+        } else {
+            self.in_lines(&mut client, context.json)
+        }
+    }
+
+    fn looks(&self) -> u64 {
+        self.count.unwrap_or(u64::MAX)
+    }
+
+    /// Without a terminal: a line for each pipe and each target at every look, or one of JSON.
+    fn in_lines(&self, client: &mut Client, json: bool) -> Result<(), CtlError> {
+        let mut rates = Rates::default();
+        for look in 0..self.looks() {
+            if look > 0 {
+                std::thread::sleep(self.interval.0);
+            }
+            let status = ask(client)?;
+            if json {
+                show_json(&status)?;
+                continue;
+            }
+            rates.look(&status);
+            let (pipes, targets) = tables(&status, &rates);
+            show(aligned(&pipes[1..]) + &aligned(&targets[1..]))?;
+        }
+        Ok(())
+    }
+
+    fn on_screen(&self, client: &mut Client) -> Result<(), CtlError> {
+        let end = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&end)).map_err(CtlError::Stdout)?;
+        }
+        let mut rates = Rates::default();
+        let screen = Screen::enter().map_err(CtlError::Stdout)?;
+        for _ in 0..self.looks() {
+            let status = ask(client)?;
+            rates.look(&status);
+            screen.draw(&status, &rates).map_err(CtlError::Stdout)?;
+            if self.wait_for_the_end(&end).map_err(CtlError::Stdout)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the next look; says whether a key or a signal has ended it all.
+    fn wait_for_the_end(&self, end: &AtomicBool) -> io::Result<bool> {
+        let next = Instant::now() + self.interval.0;
+        loop {
+            if end.load(Ordering::Relaxed) {
+                return Ok(true);
+            }
+            let left = next.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            if poll(left.min(ATTENTION))?
+                && let Event::Key(key) = read()?
+            {
+                let interrupt = key.modifiers.contains(KeyModifiers::CONTROL);
+                match key.code {
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
+                    KeyCode::Char('c') if interrupt => return Ok(true),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn ask(client: &mut Client) -> Result<Status, CtlError> {
+    match client.ask(&Request::Status {})? {
+        Reply::Status(status) => Ok(*status),
+        _ => Err(client.unexpected().into()),
+    }
+}
+
+/// The rows for pipes and for targets, each with a heading.
+fn tables(status: &Status, rates: &Rates) -> (Vec<[String; 6]>, Vec<[String; 6]>) {
+    let mut pipes =
+        vec![["PIPE", "STATE", "RATE/s", "RECORDS", "BYTES", "RATE"].map(str::to_owned)];
+    pipes.extend(status.pipes.iter().map(|pipe| {
+        let state = match pipe.state {
+            PipeState::Reading => "reading",
+            PipeState::Waiting => "waiting",
+            PipeState::Retired => "retired",
+        };
+        [
+            pipe.name.clone(),
+            state.to_owned(),
+            short(rates.of_pipe(&pipe.name)),
+            pipe.records.to_string(),
+            pipe.bytes.to_string(),
+            rates.graph(&pipe.name),
+        ]
+    }));
+    let headings = ["TARGET", "STATE", "RATE/s", "DELIVERED", "BACKLOG", "TROUBLE"];
+    let mut targets = vec![headings.map(str::to_owned)];
+    targets.extend(status.targets.iter().map(|target| {
+        let (state, trouble) = match target.state {
+            TargetState::Ok => ("ok", String::new()),
+            TargetState::Stalled => ("stalled", target.why.clone().unwrap_or_default()),
+        };
+        [
+            target.name.clone(),
+            state.to_owned(),
+            short(rates.of_target(&target.name)),
+            target.delivered.to_string(),
+            target.backlog_bytes.to_string(),
+            trouble,
+        ]
+    }));
+    (pipes, targets)
+}
+
+/// The terminal while it is ours. It is given back as it was when this goes out of scope, and when
+/// the program panics.
+struct Screen {
+    colour: bool,
+}
+
+impl Screen {
+    fn enter() -> io::Result<Self> {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            before(panic);
+        }));
+        enable_raw_mode()?;
+        let screen =
+            Self { colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+        execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
+        Ok(screen)
+    }
+
+    fn draw(&self, status: &Status, rates: &Rates) -> io::Result<()> {
+        let (width, height) = size()?;
+        let uptime = Duration::try_from_secs_f64(status.uptime_seconds).unwrap_or_default();
+        let uptime = Span(Duration::from_secs(uptime.as_secs()));
+        let (pipes, targets) = tables(status, rates);
+        let title = format!(
+            "bdaemon {} pid {} up {uptime}, {} of memory at most; q quits",
+            status.version,
+            status.pid,
+            short(mebibytes(status.peak_resident_bytes)) + " MiB",
+        );
+        let text = format!("{title}\n\n{}\n{}", aligned(&pipes), aligned(&targets));
+        let mut out = io::stdout().lock();
+        queue!(out, cursor::MoveTo(0, 0))?;
+        for line in text.lines().take(usize::from(height)) {
+            let heading = line.starts_with("PIPE ") || line.starts_with("TARGET ");
+            if heading {
+                queue!(out, SetAttribute(Attribute::Bold))?;
+            } else if self.colour && line.contains(" stalled ") {
+                queue!(out, SetForegroundColor(Color::Red))?;
+            }
+            let shown: String = line.chars().take(usize::from(width)).collect();
+            queue!(out, Print(shown), SetAttribute(Attribute::Reset))?;
+            if self.colour {
+                queue!(out, ResetColor)?;
+            }
+            queue!(out, Clear(ClearType::UntilNewLine), cursor::MoveToNextLine(1))?;
+        }
+        queue!(out, Clear(ClearType::FromCursorDown))?;
+        out.flush()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn give_back() {
+    // Nothing is left to be done if the terminal is gone.
+    let _ = execute!(io::stdout(), cursor::Show, LeaveAlternateScreen);
+    let _ = disable_raw_mode();
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}

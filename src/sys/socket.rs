@@ -1,0 +1,108 @@
+//! Listening on a local stream socket, and knowing who connects.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use nix::libc::mode_t;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid};
+
+use super::entry::{self, Entry, FileId};
+
+/// Why there is no socket to listen on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenError {
+    #[error("is {0}, not a socket; move it away or configure another path")]
+    NotASocket(&'static str),
+    #[error("is served by another daemon; stop that one or configure another path")]
+    Served,
+    #[error("{during}: {}", super::why(cause))]
+    Io { during: &'static str, cause: io::Error },
+}
+
+impl ListenError {
+    fn during<E: Into<io::Error>>(during: &'static str) -> impl Fn(E) -> Self {
+        move |cause| Self::Io { during, cause: cause.into() }
+    }
+}
+
+/// A socket that is listened on, and its name.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) socket: UnixListener,
+    id: FileId,
+    entry: Entry,
+}
+
+impl Listener {
+    /// Makes the socket with exactly this owner and mode. One that a crash left is replaced; one
+    /// that somebody serves is not, and neither is anything that is no socket.
+    pub(crate) fn bind(
+        path: &Path,
+        mode: mode_t,
+        owner: (Option<Uid>, Option<Gid>),
+    ) -> Result<Self, ListenError> {
+        let entry = Entry::at(path).map_err(ListenError::during("open its directory"))?;
+        if let Some(stat) = entry.stat().map_err(ListenError::during("stat"))? {
+            if !entry::is_socket(&stat) {
+                return Err(ListenError::NotASocket(entry::kind(&stat)));
+            }
+            match UnixStream::connect(path) {
+                Ok(_) => return Err(ListenError::Served),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return Err(ListenError::during("connect")(error)),
+            }
+            entry.unlink_if(FileId::of(&stat)).map_err(ListenError::during("unlink"))?;
+        }
+        // The umask gives the exact mode: a chmod(2) of the name could be led astray by whoever
+        // owns the directory.
+        let before = umask(Mode::from_bits_truncate(!mode & 0o777));
+        let socket = UnixListener::bind(path);
+        umask(before);
+        let socket = socket.map_err(ListenError::during("bind"))?;
+        Self::finish(socket, entry, owner)
+    }
+
+    fn finish(
+        socket: UnixListener,
+        entry: Entry,
+        (uid, gid): (Option<Uid>, Option<Gid>),
+    ) -> Result<Self, ListenError> {
+        let ready = entry
+            .set_owner(uid, gid)
+            .and_then(|()| socket.set_nonblocking(true))
+            .and_then(|()| entry.stat());
+        match ready {
+            Ok(Some(stat)) => Ok(Self { socket, id: FileId::of(&stat), entry }),
+            outcome => {
+                // Only the first error is worth telling.
+                let _ = entry.unlink();
+                let cause = outcome.err().unwrap_or_else(|| io::ErrorKind::NotFound.into());
+                Err(ListenError::during("set its owner")(cause))
+            }
+        }
+    }
+
+    /// Whether the name still leads here.
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(self.entry.stat(), Ok(Some(stat)) if FileId::of(&stat) == self.id)
+    }
+
+    /// Takes the name away.
+    pub(crate) fn unlink(&self) -> io::Result<()> {
+        self.entry.unlink_if(self.id)
+    }
+}
+
+/// The user at the other end: as the kernel noted it when the connection was made.
+pub(crate) fn peer_user(stream: &UnixStream) -> nix::Result<Uid> {
+    #[cfg(target_os = "linux")]
+    let user = {
+        use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+        getsockopt(stream, PeerCredentials).map(|peer| Uid::from_raw(peer.uid()))
+    };
+    #[cfg(not(target_os = "linux"))]
+    let user = nix::unistd::getpeereid(stream).map(|(uid, _)| uid);
+    user
+}
