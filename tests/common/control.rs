@@ -23,7 +23,12 @@ pub const EX_CONFIG: i32 = 78;
 /// Runs a command with this standard input to its end.
 pub fn run(command: &mut Command, input: &[u8]) -> Output {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    // A copy of a program cannot be run while a child that another test has just forked still has
+    // it open for writing.
+    let mut child = wait_for("the program to be free", || match command.spawn() {
+        Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
+        child => Some(child.unwrap()),
+    });
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let feeder = thread::spawn(move || stdin.write_all(&input));
