@@ -330,6 +330,15 @@ fn whoever_may_not_write_is_told() {
 }
 
 #[test]
+fn check_prints_json_as_well() {
+    let site = Site::new();
+    let output = send(&site, &["check", "--json"], b"");
+    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(checked["poll_interval"], "500ms");
+    assert_eq!(checked["pipe"][0]["log"]["target"], "file");
+}
+
+#[test]
 fn bad_input_has_its_exit_codes() {
     let site = Site::new();
     let (code, stderr) = fail(&site, &["send", "two\nlines"]);

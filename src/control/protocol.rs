@@ -200,8 +200,8 @@ pub struct TargetStatus {
     pub delivered: u64,
     /// Tries while it was stalled, in all.
     pub retries: u64,
-    /// How often it came back after it had been stalled.
-    pub recoveries: u64,
+    /// How often it was opened again: a connection made anew, another file at the path.
+    pub reconnects: u64,
     /// Bytes that wait for it.
     pub backlog_bytes: u64,
     /// Records that wait for it.

@@ -25,6 +25,10 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// How much may wait for a client that does not read. One answer may exceed it.
 const OUTPUT_MAX: usize = 64 << 10;
 
+/// How much of an answer may wait before a client's next request is looked at: the others, and the
+/// pipes, have their turn in between.
+const OUTPUT_AT_ONCE: usize = 16 << 10;
+
 /// How much is read from a client at a time.
 const READ_SIZE: usize = 16 << 10;
 
@@ -83,6 +87,11 @@ impl Client {
         self.output.len() < OUTPUT_MAX
     }
 
+    /// Whether it has read so much of the answers before that it may have another.
+    fn keeps_up(&self) -> bool {
+        self.output.len() < OUTPUT_AT_ONCE
+    }
+
     /// Whether nothing waits for it.
     pub(crate) fn is_served(&self) -> bool {
         self.output.is_empty()
@@ -128,7 +137,7 @@ impl Client {
 
     /// The next request, if one is whole. Whoever does not read the answers is asked no further.
     pub(crate) fn next_line(&mut self) -> Option<Vec<u8>> {
-        self.held = !self.has_room();
+        self.held = !self.keeps_up();
         if self.held || self.paused || self.leaving || self.gone {
             return None;
         }
@@ -180,7 +189,7 @@ impl Client {
 
     /// Whether its next request can be looked at, though it has been read already.
     pub(crate) fn is_ready(&self) -> bool {
-        self.held && self.has_room()
+        self.held && self.keeps_up()
     }
 
     /// When it is to go, if it has sent no whole request by then, or read no answers.
@@ -191,7 +200,7 @@ impl Client {
 
     fn is_late(&self, now: Instant) -> bool {
         let whole = memchr::memchr(b'\n', &self.input[self.taken..]).is_some();
-        self.deadline().is_some_and(|deadline| now >= deadline) && !(whole && self.has_room())
+        self.deadline().is_some_and(|deadline| now >= deadline) && !(whole && self.keeps_up())
     }
 
     /// Whether it wants to be read: not while its requests wait, or its answers.

@@ -1,10 +1,11 @@
 //! `bdaemonctl check`: what `bdaemon -t` does.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Context, CtlError, PROGRAM};
+use super::{Context, CtlError, PROGRAM, show_json};
 use crate::cli::show;
 use crate::config::Config;
 
@@ -18,6 +19,11 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self, context: &Context) -> Result<(), CtlError> {
         let config = Config::load(self.file.as_deref().or(context.config.as_deref()))?;
+        if context.json {
+            // What is printed for people is TOML, and a parser of that knows the rest.
+            let printed = toml::from_str::<toml::Table>(&config.to_string());
+            return show_json(&printed.map_err(|error| CtlError::Stdout(io::Error::other(error)))?);
+        }
         show(PROGRAM, &config).map_err(CtlError::Stdout)
     }
 }

@@ -81,8 +81,8 @@ const PIPES: [Metric<PipeStatus>; 4] = [
 const TARGETS: [Metric<TargetStatus>; 6] = [
     counter("target_delivered_total", "Records delivered.", |t| number(t.delivered)),
     counter("target_retries_total", "Tries while the target was stalled.", |t| number(t.retries)),
-    counter("target_recoveries_total", "Times that the target came back.", |t| {
-        number(t.recoveries)
+    counter("target_reconnects_total", "Times that the target was opened again.", |t| {
+        number(t.reconnects)
     }),
     gauge("target_stalled", "Whether the target takes nothing.", |t| {
         number(u64::from(t.state == TargetState::Stalled))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Context, CtlError, show, show_json};
-use crate::config::{Size, Span};
+use crate::config::Span;
 use crate::control::protocol::{PipeState, Reply, Request, Status, TargetState};
 
 /// Show how the daemon, its pipes and its targets are
@@ -47,7 +47,7 @@ fn human(status: &Status) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{} reloads were refused, the last: {error}", status.failed_reloads);
     }
-    let peak = Size(usize::try_from(status.peak_resident_bytes).unwrap_or(usize::MAX));
+    let peak = readable(status.peak_resident_bytes);
     let _ = writeln!(text, "log level {}, at most {peak} of memory", status.log_level);
 
     let mut pipes = vec![
@@ -64,7 +64,7 @@ fn human(status: &Status) -> String {
             pipe.name.clone(),
             state.to_owned(),
             pipe.records.to_string(),
-            pipe.bytes.to_string(),
+            readable(pipe.bytes),
             last,
             pipe.path.clone(),
             pipe.target.clone(),
@@ -84,12 +84,21 @@ fn human(status: &Status) -> String {
             target.name.clone(),
             state.to_owned(),
             target.delivered.to_string(),
-            target.backlog_bytes.to_string(),
+            readable(target.backlog_bytes),
             target.retries.to_string(),
             since,
         ]
     }));
     format!("{text}\n{}\n{}", aligned(&pipes), aligned(&targets))
+}
+
+/// Bytes in the largest unit of which there is one, with one digit behind the point.
+fn readable(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match units.into_iter().find(|(_, unit)| bytes >= *unit) {
+        Some((name, unit)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} B"),
+    }
 }
 
 /// Rows in columns as wide as what is in them.
@@ -104,4 +113,23 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_readable() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (488_917, "477.4 KiB"),
+            (3 << 20, "3.0 MiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ] {
+            assert_eq!(readable(bytes), text);
+        }
+    }
 }

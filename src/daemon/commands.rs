@@ -229,11 +229,8 @@ impl Daemon {
         if user.is_some_and(|user| user.is_root() || user == unistd::geteuid()) {
             return Ok(());
         }
-        let others = if unistd::geteuid().is_root() {
-            String::new()
-        } else {
-            format!(" and {}", user_name())
-        };
+        let others =
+            if unistd::geteuid().is_root() { String::new() } else { format!(" and {}", self.user) };
         Err((Sysexit::NoPerm, format!("only root{others} may do this")))
     }
 
@@ -320,7 +317,7 @@ impl Daemon {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            user: user_name(),
+            user: self.user.clone(),
             config: config.map(|path| path.display().to_string()),
             started: self.started.1.text().to_string(),
             uptime_seconds: self.started.0.elapsed().as_secs_f64(),
@@ -365,7 +362,7 @@ fn target_status(outlet: &Outlet) -> TargetStatus {
         why: stalled.map(|(_, why)| why.to_owned()),
         delivered: outlet.delivered,
         retries: outlet.retries,
-        recoveries: outlet.recoveries,
+        reconnects: outlet.reconnects(),
         backlog_bytes: outlet.batch.backlog() as u64,
         backlog_records: outlet.batch.records(),
     }
@@ -387,8 +384,8 @@ fn log_level(level: Option<&str>) -> Result<String, Refusal> {
     Ok(found.map_or("off", |(name, _)| *name).to_owned())
 }
 
-/// The user that this process is, by name where it has one.
-fn user_name() -> String {
+/// The user that this process is, by name where it has one. Looking that up may take long.
+pub(super) fn user_name() -> String {
     let uid = unistd::geteuid();
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }

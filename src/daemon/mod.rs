@@ -137,6 +137,8 @@ struct Daemon {
     signals: Signals,
     relay: Relay,
     control: Control,
+    /// The user that it runs as.
+    user: String,
     /// When it was started, by both clocks.
     started: (Instant, Stamp),
     reloads: u64,

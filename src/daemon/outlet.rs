@@ -53,8 +53,6 @@ pub(super) struct Outlet {
     pub(super) batch: Batch,
     pub(super) delivered: u64,
     pub(super) retries: u64,
-    /// How often it came back.
-    pub(super) recoveries: u64,
     target: Box<dyn Target>,
     trouble: Option<Trouble>,
     /// The longest between two tries, and how long a target must be well to be believed.
@@ -72,7 +70,6 @@ impl Outlet {
             batch: Batch::default(),
             delivered: 0,
             retries: 0,
-            recoveries: 0,
             target,
             trouble: None,
             patience: BUSY_PATIENCE,
@@ -98,6 +95,11 @@ impl Outlet {
     /// Whether all is delivered, so that its pipes may be read.
     pub(super) fn is_idle(&self) -> bool {
         !self.is_down() && self.batch.is_empty()
+    }
+
+    /// How often the target was opened again.
+    pub(super) fn reconnects(&self) -> u64 {
+        self.target.reconnects()
     }
 
     /// Since when it is stalled, and why, if it is.
@@ -153,7 +155,6 @@ impl Outlet {
             Standing::Down { .. } => trouble.standing = Standing::Up { since: now },
             Standing::Up { since } if now >= since + self.patience => {
                 let away = Duration::from_secs(since.duration_since(trouble.since).as_secs());
-                self.recoveries += 1;
                 log::info!("target {}: delivering again after {}", self.destination, Span(away));
                 self.trouble = None;
             }

@@ -8,7 +8,7 @@ use nix::unistd;
 
 use super::change::Change;
 use super::cli::Cli;
-use super::commands::Control;
+use super::commands::{self, Control};
 use super::journal;
 use super::pid_file::{PidFile, PidFileError};
 use super::relay::Relay;
@@ -160,6 +160,7 @@ impl Daemon {
                     signals,
                     relay,
                     control,
+                    user: commands::user_name(),
                     started,
                     reloads: 0,
                     failed_reloads: 0,

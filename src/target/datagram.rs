@@ -42,6 +42,8 @@ pub(super) struct Datagrams {
     socket: Option<Connection>,
     headers: MultiHeaders<UnixAddr>,
     behind: Duration,
+    /// How often it was connected.
+    connected: u64,
 }
 
 struct Connection {
@@ -66,6 +68,7 @@ impl Datagrams {
             socket,
             headers: MultiHeaders::preallocate(GROUP, None),
             behind: BEHIND_FIRST,
+            connected: 1,
         })
     }
 
@@ -73,7 +76,11 @@ impl Datagrams {
     fn send(&mut self, batch: &Batch) -> Result<usize, Failure> {
         let connection = match &self.socket {
             Some(connection) => connection,
-            None => self.socket.insert(Connection::open(&self.peer).map_err(Failure::Away)?),
+            None => {
+                let connection = Connection::open(&self.peer).map_err(Failure::Away)?;
+                self.connected += 1;
+                self.socket.insert(connection)
+            }
         };
         let messages: Vec<[IoSlice<'_>; 1]> =
             batch.messages().take(GROUP).map(|m| [IoSlice::new(m)]).collect();
@@ -132,6 +139,7 @@ impl Target for Datagrams {
 
     fn reopen(&mut self) -> Result<Reopened, TargetError> {
         self.socket = Some(Connection::open(&self.peer)?);
+        self.connected += 1;
         // A datagram is never taken in part.
         Ok(Reopened::Same)
     }
@@ -144,6 +152,10 @@ impl Target for Datagrams {
             }
         }
         Ok(())
+    }
+
+    fn reconnects(&self) -> u64 {
+        self.connected - 1
     }
 
     fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -205,6 +217,7 @@ mod tests {
             socket: Some(Connection { socket: sender.into(), peer: None }),
             headers: MultiHeaders::preallocate(GROUP, None),
             behind: BEHIND_FIRST,
+            connected: 1,
         };
         let text: String = ('a'..='z').cycle().take(8000).collect();
         let mut batch = Batch::default();

@@ -31,6 +31,8 @@ pub(super) struct LogFile {
     open: OpenFile,
     /// How much of the batch has been written and is to be on disk before it counts.
     unsynced: usize,
+    /// How often another file was opened.
+    reopened: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,7 @@ impl LogFile {
     ) -> Result<Self, TargetError> {
         let open = OpenFile::at(path, mode, owner).map_err(TargetError::during("open"))?;
         let (path, owner) = (path.to_owned(), owner.cloned());
-        Ok(Self { path, mode, sync, owner, open, unsynced: 0 })
+        Ok(Self { path, mode, sync, owner, open, unsynced: 0, reopened: 0 })
     }
 
     fn write(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
@@ -109,6 +111,7 @@ impl Target for LogFile {
         // What the old file has and the disk perhaps not is written again.
         self.unsynced = 0;
         self.open = open;
+        self.reopened += 1;
         Ok(Reopened::Other)
     }
 
@@ -116,6 +119,10 @@ impl Target for LogFile {
         if let Destination::File { mode, sync, .. } = destination {
             (self.mode, self.sync) = (*mode, *sync);
         }
+    }
+
+    fn reconnects(&self) -> u64 {
+        self.reopened
     }
 
     fn interest(&self, _waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -199,6 +206,7 @@ mod tests {
             owner: None,
             open: OpenFile::with(file, false, false).unwrap(),
             unsynced: 0,
+            reopened: 0,
         }
     }
 

@@ -81,6 +81,11 @@ pub(crate) trait Target {
         Ok(())
     }
 
+    /// How often it was opened again since the start.
+    fn reconnects(&self) -> u64 {
+        0
+    }
+
     /// What to watch with poll(2) while `waiting` says that [`Wait::Ready`] was the last answer.
     fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)>;
 

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     next: usize,
     state: State,
     stage: Stage,
+    /// How often a connection was made.
+    connected: u64,
 }
 
 enum State {
@@ -78,7 +80,7 @@ impl Stream {
     /// machine, and its messages wait.
     pub(super) fn open(host: &str, port: u16) -> Result<Self, TargetError> {
         let addresses = resolve(host, port)?;
-        Ok(Self { addresses, next: 0, state: State::Closed, stage: Stage::default() })
+        Ok(Self { addresses, next: 0, state: State::Closed, stage: Stage::default(), connected: 0 })
     }
 
     fn connect(&mut self) -> Result<(), TargetError> {
@@ -90,7 +92,10 @@ impl Stream {
         let fd = socket::socket(family, SockType::Stream, flags, None)
             .map_err(TargetError::during("socket"))?;
         self.state = match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
-            Ok(()) => State::Open(fd.into()),
+            Ok(()) => {
+                self.connected += 1;
+                State::Open(fd.into())
+            }
             Err(Errno::EINPROGRESS | Errno::EINTR) => State::Connecting(fd.into()),
             Err(errno) => return Err(error(errno)),
         };
@@ -113,6 +118,7 @@ impl Stream {
             }
             if let State::Connecting(stream) = std::mem::replace(&mut self.state, State::Closed) {
                 self.state = State::Open(stream);
+                self.connected += 1;
             }
         }
         match &mut self.state {
@@ -178,6 +184,10 @@ impl Target for Stream {
         // A connection in use is as good as a new one, and closing it could lose what is on its
         // way.
         Ok(Reopened::Same)
+    }
+
+    fn reconnects(&self) -> u64 {
+        self.connected.saturating_sub(1)
     }
 
     fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
