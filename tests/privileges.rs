@@ -202,13 +202,15 @@ fn what_the_user_could_not_make_or_open_again_is_warned_of() {
     fs::write(site.path("in.log"), "").unwrap();
     let keys = "owner = \"daemon\"\ngroup = \"54321\"";
     let pipe = site.pipe_section("in", keys);
-    site.configure(&format!("user = \"nobody\"\n{}{pipe}", site.head()));
+    let head = site.head().replace("[control]", "[control]\ngroup = \"54322\"");
+    site.configure(&format!("user = \"nobody\"\n{head}{pipe}"));
     let checked = site.bdaemon(&["-t"]).output().unwrap();
     let stderr = common::text(&checked.stderr);
     for warning in [
         "pipe in: nobody could not make it again for its owner daemon; leave `owner` out",
         "pipe in: nobody could not make it again for the group 54321; make nobody a member",
         "in.log: nobody could not open it again after a rotation; give it to that user",
+        "control socket: nobody could not make it again for the group 54322; make nobody a member",
     ] {
         assert!(stderr.contains(warning), "{warning:?} in {stderr:?}");
     }

@@ -88,6 +88,16 @@ impl Config {
                 ));
             }
         }
+        let group = self.control.group.as_deref().filter(|name| {
+            let gid = account::group(name);
+            self.control.enable && gid.is_ok_and(|gid| !groups.contains(&gid))
+        });
+        if let Some(group) = group {
+            advice.push(format!(
+                "control socket: {} could not make it again for the group {group}; make {} a member",
+                user.name, user.name
+            ));
+        }
         for path in self.log_files().collect::<BTreeSet<_>>() {
             let stat = nix::sys::stat::lstat(path).ok();
             if stat.is_some_and(|stat| !account::may_write(user, &groups, &stat)) {

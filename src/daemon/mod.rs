@@ -16,6 +16,7 @@ mod pid_file;
 mod recent;
 mod relay;
 mod start;
+mod status;
 mod stop;
 
 use std::ffi::OsString;

@@ -8,10 +8,11 @@ use nix::unistd;
 
 use super::change::Change;
 use super::cli::Cli;
-use super::commands::{self, Control};
+use super::commands::Control;
 use super::journal;
 use super::pid_file::{PidFile, PidFileError};
 use super::relay::Relay;
+use super::status;
 use super::{Daemon, Prepared};
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::exit::Sysexit;
@@ -160,7 +161,7 @@ impl Daemon {
                     signals,
                     relay,
                     control,
-                    user: commands::user_name(),
+                    user: status::user_name(),
                     started,
                     reloads: 0,
                     failed_reloads: 0,
