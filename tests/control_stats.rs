@@ -204,3 +204,18 @@ fn a_pipe_that_was_replaced_and_is_still_read_is_no_second_series() {
     assert!((records - 2.0).abs() < f64::EPSILON, "{records}");
     daemon.stop();
 }
+
+#[test]
+fn another_parser_reads_the_prometheus_form() {
+    let site = Site::new();
+    let daemon = site.start();
+    site.write("one\ntwo\n");
+    site.wait_lines("in.log", 2);
+    let printed = site.ctl(&["stats", "--format", "prometheus"]);
+    let parsed = openmetrics_parser::prometheus::parse_prometheus(&printed).unwrap();
+    let headings = printed.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    assert_eq!(parsed.families.len(), headings, "{:?}", parsed.families.keys());
+    let records = &parsed.families["bdaemon_pipe_records_total"];
+    assert!(records.to_string().contains("bdaemon_pipe_records_total{pipe=\"in\"} 2"), "{records}");
+    daemon.stop();
+}
