@@ -12,6 +12,7 @@ use std::thread;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
+use common::control::run;
 use common::{Line, Site, described, text, wait_for};
 
 const EX_USAGE: i32 = 64;
@@ -23,20 +24,7 @@ const EX_CONFIG: i32 = 78;
 
 /// Runs a command with this standard input.
 fn send(site: &Site, args: &[&str], input: &[u8]) -> Output {
-    let mut child = site
-        .bdaemonctl(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let feeder = thread::spawn(move || stdin.write_all(&input));
-    let output = child.wait_with_output().unwrap();
-    // A command that ends early does not read all of it.
-    let _ = feeder.join().unwrap();
-    output
+    run(&mut site.bdaemonctl(args), input)
 }
 
 /// Runs a command that fails: gives its exit code and the one line that it said.
