@@ -1,0 +1,394 @@
+//! `service bdaemon VERB`: rc.d/bdaemon.in, with the real daemon and a stand-in for rc.subr, which
+//! says of itself what it follows. Under every shell at hand: FreeBSD's sh is an ash like these.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Output};
+
+use common::{BDAEMON, BDAEMONCTL, Daemon, Site, described, mode, read_pid, text, wait_for};
+use nix::sys::signal::{Signal, kill};
+
+const SCRIPT: &str = include_str!("../rc.d/bdaemon.in");
+const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/freebsd/rc.subr");
+
+const SHELLS: [&[&str]; 2] = [&["dash"], &["busybox", "sh"]];
+
+/// The shells that this system has; under `BDAEMON_TEST_TOOLS=required`, all.
+fn shells() -> Vec<&'static [&'static str]> {
+    let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
+    let mut there = Vec::new();
+    for shell in SHELLS {
+        let runs = Command::new(shell[0]).args(&shell[1..]).args(["-c", "exit 0"]).status();
+        assert!(runs.is_ok() || !required, "{shell:?} is required, and is not there");
+        if runs.is_ok() {
+            there.push(shell);
+        } else {
+            eprintln!("left out: {shell:?} is not there");
+        }
+    }
+    there
+}
+
+/// The script as it is installed, in a scratch directory with a /var/run of its own.
+struct Service {
+    site: Site,
+    shell: &'static [&'static str],
+}
+
+/// What a run of the script came to.
+struct Outcome {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Service {
+    fn new(shell: &'static [&'static str]) -> Self {
+        let service = Self { site: Site::new(), shell };
+        let prefix = service.site.path("local");
+        fs::create_dir_all(prefix.join("sbin")).unwrap();
+        fs::create_dir_all(prefix.join("etc/rc.d")).unwrap();
+        fs::create_dir_all(service.site.path("run")).unwrap();
+        symlink(BDAEMON, prefix.join("sbin/bdaemon")).unwrap();
+        symlink(BDAEMONCTL, prefix.join("sbin/bdaemonctl")).unwrap();
+        let script = SCRIPT
+            .replace("%%PREFIX%%", prefix.to_str().unwrap())
+            .replace("/etc/rc.subr", STAND_IN)
+            .replace("/var/run", service.site.path("run").to_str().unwrap());
+        fs::write(prefix.join("etc/rc.d/bdaemon"), script).unwrap();
+        service.rc_conf("bdaemon_enable=YES\n");
+        service.configure("bdaemon/bdaemon.pid");
+        service
+    }
+
+    fn rc_conf(&self, text: &str) {
+        fs::write(self.site.path("rc.conf"), text).unwrap();
+    }
+
+    fn configure(&self, pid_file: &str) {
+        let run = |name| self.site.path("run").join(name).display().to_string();
+        let log = self.site.path("in.log").display().to_string();
+        fs::write(
+            self.site.path("local/etc/bdaemon.toml"),
+            format!(
+                "poll_interval = \"500ms\"\npid_file = \"{}\"\n[log]\ntarget = \"file\"\n\
+                 path = \"{log}\"\n[[pipe]]\npath = \"{}\"\n[control]\nsocket = \"{}\"\n",
+                run(pid_file),
+                run("bdaemon/in.pipe"),
+                run("bdaemon/bdaemon.sock"),
+            ),
+        )
+        .unwrap();
+    }
+
+    /// Makes the configuration one that bdaemon refuses.
+    fn spoil(&self) {
+        let path = self.site.path("local/etc/bdaemon.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("poll_interval", "pole_interval")).unwrap();
+    }
+
+    fn run(&self, verb: &str) -> Outcome {
+        let output: Output = Command::new(self.shell[0])
+            .args(&self.shell[1..])
+            .arg(self.site.path("local/etc/rc.d/bdaemon"))
+            .arg(verb)
+            .env("RC_CONF", self.site.path("rc.conf"))
+            .output()
+            .unwrap();
+        let code = output.status.code().unwrap_or_else(|| panic!("{}", described(&output)));
+        Outcome { code, stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// Runs a verb that has to work without complaint; gives what it printed.
+    fn does(&self, verb: &str) -> String {
+        let outcome = self.run(verb);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{:?} {verb}", self.shell);
+        outcome.stdout
+    }
+
+    /// Runs a verb that has to fail with code 1; gives what it complained of.
+    fn refuses(&self, verb: &str) -> String {
+        let outcome = self.run(verb);
+        assert_eq!(outcome.code, 1, "{:?} {verb}: {}", self.shell, outcome.stderr);
+        outcome.stderr
+    }
+
+    /// `service bdaemon start`; the daemon is killed when the test ends.
+    fn start(&self, pid_file: &str) -> Daemon<'_> {
+        assert_eq!(self.does("start"), "Starting bdaemon.\n");
+        self.daemon(pid_file)
+    }
+
+    fn daemon(&self, pid_file: &str) -> Daemon<'_> {
+        let pid = read_pid(&self.site.path("run").join(pid_file)).expect("a pid file");
+        Daemon { site: &self.site, pid, child: None }
+    }
+
+    fn write(&self, line: &str) {
+        fs::write(self.site.path("run/bdaemon/in.pipe"), line).unwrap();
+    }
+
+    fn wait_log(&self, part: &str) {
+        wait_for(format!("{part:?} in the log"), || {
+            self.site.read("in.log").contains(part).then_some(())
+        });
+    }
+}
+
+const PID_FILE: &str = "bdaemon/bdaemon.pid";
+
+#[test]
+fn a_service_starts_once_says_so_and_stops() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        assert_eq!(service.run("status").stdout, "bdaemon is not running.\n");
+        assert_eq!(service.run("status").code, 1);
+
+        let mut daemon = service.start(PID_FILE);
+        assert_eq!(mode(&service.site.path("run/bdaemon")), 0o755, "writers come through");
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", daemon.pid));
+        let again = service.refuses("start");
+        assert!(again.contains("already running") && again.contains(&daemon.pid.to_string()));
+        service.write("first\n");
+
+        assert_eq!(service.does("stop"), "Stopping bdaemon.\n");
+        daemon.wait();
+        assert!(service.site.read("in.log").contains("info: first\n"), "what was written is there");
+        assert_eq!(fs::read_dir(service.site.path("run/bdaemon")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(service.site.path("run")).unwrap().count(), 1, "but the directory");
+        let dead = service.refuses("stop");
+        assert!(dead.contains("bdaemon not running?"), "{dead}");
+    }
+}
+
+#[test]
+fn a_service_that_is_not_enabled_does_not_start_but_by_force() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        service.rc_conf("");
+        let outcome = service.run("start");
+        assert_eq!(outcome.code, 0);
+        assert!(outcome.stdout.contains("Set bdaemon_enable to YES"), "{}", outcome.stdout);
+        assert_eq!(service.does("quietstart"), "", "as at boot");
+        assert!(!service.site.path("run/bdaemon").exists());
+        assert_eq!(service.does("onestart"), "Starting bdaemon.\n");
+        let _daemon = service.daemon(PID_FILE);
+        service.does("onestop");
+    }
+}
+
+/// A boot starts services with `faststart` or `quietstart`.
+#[test]
+fn a_boot_prints_nothing() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        assert_eq!(service.does("quietstart"), "");
+        let _daemon = service.daemon(PID_FILE);
+        service.does("stop");
+    }
+}
+
+#[test]
+fn a_restart_is_another_process_that_reads_the_same_pipe() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let first = service.start(PID_FILE);
+        service.write("before\n");
+        assert_eq!(service.does("restart"), "Stopping bdaemon.\nStarting bdaemon.\n");
+        let second = service.daemon(PID_FILE);
+        assert_ne!(first.pid, second.pid);
+        assert!(!first.is_running());
+        service.write("after\n");
+        service.wait_log("info: before\n");
+        service.wait_log("info: after\n");
+        service.does("stop");
+    }
+}
+
+#[test]
+fn a_reload_applies_the_file_and_reports_the_outcome() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let daemon = service.start(PID_FILE);
+        let config = service.site.path("local/etc/bdaemon.toml");
+        let good = fs::read_to_string(&config).unwrap();
+        fs::write(&config, good.replace("[[pipe]]\n", "[[pipe]]\npriority = \"crit\"\n")).unwrap();
+        assert_eq!(service.does("reload"), "");
+        service.write("grave\n");
+        service.wait_log("crit: grave\n");
+
+        // Good as a file, and not to be applied: only the daemon can tell.
+        let gone = service.site.path("no-such-directory/x.log").display().to_string();
+        let unfit = good + "[pipe.log]\ntarget = \"file\"\npath = \"" + &gone + "\"\n";
+        fs::write(&config, unfit).unwrap();
+        let complaint = service.refuses("reload");
+        assert!(complaint.contains("no-such-directory"), "{complaint}");
+        service.write("still\n");
+        service.wait_log("crit: still\n");
+        assert!(daemon.is_running());
+        service.does("stop");
+    }
+}
+
+#[test]
+fn a_reload_without_a_control_socket_goes_by_signal() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let config = service.site.path("local/etc/bdaemon.toml");
+        let mut text = fs::read_to_string(&config).unwrap();
+        text = text.replace("[control]\n", "[control]\nenable = false\n");
+        fs::write(&config, &text).unwrap();
+        let _daemon = service.start(PID_FILE);
+        fs::write(&config, text.replace("[[pipe]]\n", "[[pipe]]\npriority = \"crit\"\n")).unwrap();
+        assert!(service.does("reload").contains("its log"));
+        wait_for("the new severity", || {
+            service.write("grave\n");
+            service.site.read("in.log").contains("crit: grave\n").then_some(())
+        });
+        service.does("stop");
+    }
+}
+
+#[test]
+fn a_bad_file_is_refused_and_stops_nothing_and_does_not_hinder_a_stop() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let daemon = service.start(PID_FILE);
+        service.spoil();
+        for verb in ["configtest", "reload", "restart"] {
+            let complaint = service.refuses(verb);
+            assert!(complaint.contains("poll_interval"), "{verb}: {complaint}");
+            assert!(complaint.contains("bdaemon.toml:1:1"), "{verb}: {complaint}");
+            assert!(daemon.is_running(), "{verb}");
+        }
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", daemon.pid));
+        assert_eq!(service.does("stop"), "Stopping bdaemon.\n");
+        assert!(!daemon.is_running());
+        let complaint = service.refuses("start");
+        assert!(complaint.contains("poll_interval"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        fs::remove_file(service.site.path("local/etc/bdaemon.toml")).unwrap();
+        let complaint = service.refuses("start");
+        assert!(complaint.contains("bdaemon.toml is not readable"), "{complaint}");
+        // Another one may be named in rc.conf(5).
+        let other = service.site.config();
+        service.rc_conf(&format!("bdaemon_enable=YES\nbdaemon_config='{}'\n", other.display()));
+        service.does("start");
+        let pid = read_pid(&service.site.pid_file()).unwrap();
+        let _daemon = Daemon { site: &service.site, pid, child: None };
+        service.does("stop");
+    }
+}
+
+#[test]
+fn configtest_says_that_a_file_is_good() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let config = service.site.path("local/etc/bdaemon.toml").display().to_string();
+        assert_eq!(service.does("configtest"), format!("{config}: good\n"));
+    }
+}
+
+#[test]
+fn reopen_takes_up_a_rotated_log() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let _daemon = service.start(PID_FILE);
+        service.write("old\n");
+        service.wait_log("info: old\n");
+        fs::rename(service.site.path("in.log"), service.site.path("in.log.0")).unwrap();
+        assert_eq!(service.does("reopen"), "");
+        wait_for("the new file", || service.site.path("in.log").exists().then_some(()));
+        service.write("new\n");
+        service.wait_log("info: new\n");
+        service.does("stop");
+        let dead = service.refuses("reopen");
+        assert!(dead.contains("not running?"), "{dead}");
+    }
+}
+
+#[test]
+fn a_stale_pid_file_is_in_nobodys_way() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let mut killed = service.start(PID_FILE);
+        kill(common::pid_of(killed.pid), Signal::SIGKILL).unwrap();
+        killed.wait();
+        assert!(service.site.path("run").join(PID_FILE).exists());
+        assert_eq!(service.run("status").stdout, "bdaemon is not running.\n");
+        assert!(service.refuses("stop").contains("not running?"));
+        // One with the pid of a process that is not bdaemon is as good as none.
+        let _daemon = service.start(PID_FILE);
+        service.does("stop");
+        fs::write(service.site.path("run").join(PID_FILE), "1\n").unwrap();
+        assert_eq!(service.run("status").stdout, "bdaemon is not running.\n");
+        let _daemon = service.start(PID_FILE);
+        service.does("stop");
+    }
+}
+
+#[test]
+fn a_moved_pid_file_is_found_where_the_daemon_has_it() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        service.configure("bdaemon/other.pid");
+        let first = service.start("bdaemon/other.pid");
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", first.pid));
+
+        // Moved while it runs: the daemon keeps the one that it has, and is found there.
+        service.configure("bdaemon/third.pid");
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", first.pid));
+        service.does("restart");
+        let second = service.daemon("bdaemon/third.pid");
+        assert!(!first.is_running());
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", second.pid));
+        service.does("stop");
+        assert!(!second.is_running());
+
+        // And on the command line.
+        let path = service.site.path("run/bdaemon/fourth.pid");
+        service.rc_conf(&format!("bdaemon_enable=YES\nbdaemon_flags='-p {}'\n", path.display()));
+        let fourth = service.start("bdaemon/fourth.pid");
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", fourth.pid));
+        service.does("stop");
+        assert!(!fourth.is_running());
+
+        service.rc_conf("bdaemon_enable=YES\n");
+        service.configure("bdaemon/with space.pid");
+        let complaint = service.refuses("start");
+        assert!(complaint.contains("with space.pid"), "{complaint}");
+    }
+}
+
+/// `user` has to make pipe, socket and pid file again, and so the directory is that user's.
+#[test]
+fn the_runtime_directory_belongs_to_the_configured_user() {
+    if !common::is_root_or_skip() {
+        return;
+    }
+    for shell in shells() {
+        let service = Service::new(shell);
+        fs::set_permissions(service.site.directory(), fs::Permissions::from_mode(0o755)).unwrap();
+        let config = service.site.path("local/etc/bdaemon.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, String::from("user = \"nobody\"\n") + &text).unwrap();
+        let _daemon = service.start(PID_FILE);
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+        let owner = fs::metadata(service.site.path("run/bdaemon")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), nobody.uid.as_raw());
+        assert_eq!(std::os::unix::fs::MetadataExt::gid(&owner), nobody.gid.as_raw());
+        service.does("stop");
+        assert_eq!(fs::read_dir(service.site.path("run/bdaemon")).unwrap().count(), 0);
+    }
+}
