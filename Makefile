@@ -5,6 +5,10 @@
 #   make check                    formatting, lints, documentation, tests
 #   make                          the programs as they are installed
 #   make install PREFIX=/usr/local DESTDIR=
+#   make package, make repo       a package for pkg(8), a repository that holds it
+#   make dist, port-distfiles     what the port in port/ is built from
+#   make freebsd                  on Debian: the programs for FreeBSD; FREEBSD=1 installs and
+#                                 packages these
 
 CARGO ?= cargo
 INSTALL ?= install
@@ -15,8 +19,21 @@ DESTDIR ?=
 # Where cargo builds; a target directory of your own goes here as well.
 TARGET ?= target
 
+# With FREEBSD=1, the programs that `make freebsd` built are meant, instead of this system's.
+FREEBSD ?=
+FREEBSD_TARGET = $(TARGET)/freebsd
+BUILD = build$(FREEBSD:1=-freebsd)
+BUILT ?= $(TARGET)$(FREEBSD:1=/freebsd/x86_64-unknown-freebsd)/release
+
+# What pkg(8) is called, and where packages and the port's distfiles go.
+PKG ?= pkg
+REPO ?= $(TARGET)/repo
+DISTDIR ?= $(TARGET)/distfiles
+
 SBINDIR = $(PREFIX)/sbin
 ETCDIR = $(PREFIX)/etc
+SHAREDIR = $(PREFIX)/share
+RUNDIR = /var/run/bdaemon
 MANUALS = bdaemon.8 bdaemonctl.8 bdaemon.toml.5
 
 all: build
@@ -45,26 +62,94 @@ check-docs:
 check-tests:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) test --locked
 
+# For FreeBSD, on Debian; scripts/freebsd-cargo.sh says how.
+build-freebsd:
+	BDAEMON_CONFIG="$(ETCDIR)/bdaemon.toml" CARGO_TARGET_DIR="$(FREEBSD_TARGET)" \
+	    sh scripts/freebsd-cargo.sh build --release --locked
+
+freebsd: build-freebsd
+	sh scripts/freebsd-check.sh "$(FREEBSD_TARGET)/x86_64-unknown-freebsd/release/bdaemon" \
+	    "$(FREEBSD_TARGET)/x86_64-unknown-freebsd/release/bdaemonctl"
+
+# What only FreeBSD's compiler sees: lints, and whether the tests build.
+check-freebsd:
+	CARGO_TARGET_DIR="$(FREEBSD_TARGET)" sh scripts/freebsd-cargo.sh clippy --locked \
+	    --all-targets -- -D warnings
+	CARGO_TARGET_DIR="$(FREEBSD_TARGET)" sh scripts/freebsd-cargo.sh test --locked --no-run
+
 # Builds nothing that `make build` has built, so that root need not have a compiler.
-install: build
-	$(INSTALL) -d "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(ETCDIR)" \
-	    "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man8"
-	$(INSTALL) -m 555 "$(TARGET)/release/bdaemon" "$(TARGET)/release/bdaemonctl" \
-	    "$(DESTDIR)$(SBINDIR)"
+install: $(BUILD) install-files
+
+# The one list of what is installed: the port and the package install through it.
+install-files:
+	$(INSTALL) -d "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(ETCDIR)/rc.d" \
+	    "$(DESTDIR)$(ETCDIR)/newsyslog.conf.d" "$(DESTDIR)$(ETCDIR)/syslog.d" \
+	    "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man8" \
+	    "$(DESTDIR)$(SHAREDIR)/bash-completion/completions" \
+	    "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d" \
+	    "$(DESTDIR)$(SHAREDIR)/zsh/site-functions" "$(DESTDIR)$(RUNDIR)"
+	$(INSTALL) -m 555 "$(BUILT)/bdaemon" "$(BUILT)/bdaemonctl" "$(DESTDIR)$(SBINDIR)"
+	sed "s|%%PREFIX%%|$(PREFIX)|g" rc.d/bdaemon.in >"$(DESTDIR)$(ETCDIR)/rc.d/bdaemon"
+	chmod 555 "$(DESTDIR)$(ETCDIR)/rc.d/bdaemon"
 	$(INSTALL) -m 644 conf/bdaemon.toml.sample "$(DESTDIR)$(ETCDIR)"
+	$(INSTALL) -m 644 conf/newsyslog.conf.sample \
+	    "$(DESTDIR)$(ETCDIR)/newsyslog.conf.d/bdaemon.conf.sample"
+	$(INSTALL) -m 644 conf/syslog.conf.sample \
+	    "$(DESTDIR)$(ETCDIR)/syslog.d/bdaemon.conf.sample"
 	for page in $(MANUALS); do \
 	    $(INSTALL) -m 444 "man/$$page" "$(DESTDIR)$(MANDIR)/man$${page##*.}" || exit 1; \
 	done
+	$(INSTALL) -m 444 completions/bdaemonctl.bash \
+	    "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/bdaemonctl"
+	$(INSTALL) -m 444 completions/bdaemonctl.fish \
+	    "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d"
+	$(INSTALL) -m 444 completions/_bdaemonctl "$(DESTDIR)$(SHAREDIR)/zsh/site-functions"
 
-# What an administrator has made of the sample stays.
+# What an administrator has made of the samples stays.
 uninstall:
 	rm -f "$(DESTDIR)$(SBINDIR)/bdaemon" "$(DESTDIR)$(SBINDIR)/bdaemonctl" \
-	    "$(DESTDIR)$(ETCDIR)/bdaemon.toml.sample"
+	    "$(DESTDIR)$(ETCDIR)/rc.d/bdaemon" "$(DESTDIR)$(ETCDIR)/bdaemon.toml.sample" \
+	    "$(DESTDIR)$(ETCDIR)/newsyslog.conf.d/bdaemon.conf.sample" \
+	    "$(DESTDIR)$(ETCDIR)/syslog.d/bdaemon.conf.sample" \
+	    "$(DESTDIR)$(SHAREDIR)/bash-completion/completions/bdaemonctl" \
+	    "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d/bdaemonctl.fish" \
+	    "$(DESTDIR)$(SHAREDIR)/zsh/site-functions/_bdaemonctl"
 	for page in $(MANUALS); do \
 	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page"; \
 	done
 
+# The completions are kept, since a program for another system cannot be asked for them here.
+completions: build
+	"$(BUILT)/bdaemonctl" completions bash >completions/bdaemonctl.bash
+	"$(BUILT)/bdaemonctl" completions fish >completions/bdaemonctl.fish
+	"$(BUILT)/bdaemonctl" completions zsh >completions/_bdaemonctl
+
+# A package, and a repository of that package; both need pkg(8).
+package: $(BUILD)
+	PKG="$(PKG)" FREEBSD="$(FREEBSD)" sh scripts/package.sh "$(MAKE)" "$(BUILT)" \
+	    "$(PREFIX)" "$(REPO)"
+
+repo: package
+	PKG="$(PKG)" sh scripts/repo.sh "$(REPO)"
+
+# The archive of the sources that the port is built from, with its checksum in port/distinfo.
+dist:
+	sh scripts/port.sh dist "$(DISTDIR)"
+
+# The archive and the crates, laid where the port looks for them: it builds without a network then.
+port-distfiles:
+	CARGO="$(CARGO)" sh scripts/port.sh distfiles "$(DISTDIR)"
+
+# The port's list of crates, from Cargo.lock.
+port-update:
+	CARGO="$(CARGO)" sh scripts/port.sh update
+
+check-port:
+	CARGO="$(CARGO)" sh scripts/port.sh check
+
 clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
-.PHONY: all build demo check check-format check-lints check-docs check-tests install uninstall clean
+.PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
+    check-freebsd install install-files uninstall completions package repo dist port-distfiles \
+    port-update check-port clean
