@@ -25,8 +25,11 @@ FREEBSD_TARGET = $(TARGET)/freebsd
 BUILD = build$(FREEBSD:1=-freebsd)
 BUILT ?= $(TARGET)$(FREEBSD:1=/freebsd/x86_64-unknown-freebsd)/release
 
-# What pkg(8) is called, and where packages and the port's distfiles go.
+# What pkg(8) is called, the system that packages are for (by default this one), and where packages
+# and the port's distfiles go.
 PKG ?= pkg
+ABI ?= $(FREEBSD:1=FreeBSD:14:amd64)
+PACKAGE = $(TARGET)/package
 REPO ?= $(TARGET)/repo
 DISTDIR ?= $(TARGET)/distfiles
 
@@ -124,13 +127,18 @@ completions: build
 	"$(BUILT)/bdaemonctl" completions fish >completions/bdaemonctl.fish
 	"$(BUILT)/bdaemonctl" completions zsh >completions/_bdaemonctl
 
-# A package, and a repository of that package; both need pkg(8).
-package: $(BUILD)
-	PKG="$(PKG)" FREEBSD="$(FREEBSD)" sh scripts/package.sh "$(MAKE)" "$(BUILT)" \
-	    "$(PREFIX)" "$(REPO)"
+# A package, and a repository that holds it; both need pkg(8).
+package: have-pkg $(BUILD)
+	rm -rf "$(PACKAGE)"
+	$(MAKE) install-files "DESTDIR=$(PACKAGE)/stage" "BUILT=$(BUILT)" "PREFIX=$(PREFIX)"
+	PKG="$(PKG)" ABI="$(ABI)" sh scripts/package.sh create "$(PACKAGE)/stage" "$(PREFIX)" \
+	    "$(PACKAGE)" "$(REPO)"
 
 repo: package
-	PKG="$(PKG)" sh scripts/repo.sh "$(REPO)"
+	PKG="$(PKG)" ABI="$(ABI)" sh scripts/package.sh repo "$(REPO)"
+
+have-pkg:
+	@PKG="$(PKG)" sh scripts/package.sh probe
 
 # The archive of the sources that the port is built from, with its checksum in port/distinfo.
 dist:
@@ -151,5 +159,5 @@ clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
 .PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
-    check-freebsd install install-files uninstall completions package repo dist port-distfiles \
+    check-freebsd install install-files uninstall completions package have-pkg repo dist port-distfiles \
     port-update check-port clean
