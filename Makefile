@@ -3,6 +3,7 @@
 #
 #   make demo                     see records travel from a pipe into a log
 #   make check                    formatting, lints, documentation, tests
+#   make check-faults             every fault, the whole way; writes the table of docs/reliability.md
 #   make                          the programs as they are installed
 #   make install PREFIX=/usr/local DESTDIR=
 #   make package, make repo       a package for pkg(8), a repository that holds it
@@ -79,6 +80,14 @@ check-freebsd:
 	CARGO_TARGET_DIR="$(FREEBSD_TARGET)" sh scripts/freebsd-cargo.sh clippy --locked \
 	    --all-targets -- -D warnings
 	CARGO_TARGET_DIR="$(FREEBSD_TARGET)" sh scripts/freebsd-cargo.sh test --locked --no-run
+
+# Takes up to an hour. What is left out is missing from the table, and fails.
+check-faults:
+	rm -rf "$(TARGET)/faults"
+	CARGO_TARGET_DIR="$(TARGET)" BDAEMON_FAULTS=whole BDAEMON_FAULTS_ROWS="$(TARGET)/faults" \
+	    $(CARGO) test --locked --release --test faults
+	CARGO_TARGET_DIR="$(TARGET)" BDAEMON_FAULTS_ROWS="$(TARGET)/faults" \
+	    $(CARGO) test --locked --release --test faults -- --ignored the_table_is_written
 
 # Builds nothing that `make build` has built, so that root need not have a compiler.
 install: $(BUILD) install-files
@@ -159,5 +168,5 @@ clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
 .PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
-    check-freebsd install install-files uninstall completions package have-pkg repo dist port-distfiles \
-    port-update check-port clean
+    check-freebsd check-faults install install-files uninstall completions package repo have-pkg \
+    dist port-distfiles port-update check-port clean
