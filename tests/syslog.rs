@@ -210,6 +210,41 @@ fn a_long_record_is_split_into_messages_that_every_syslogd_takes() {
 }
 
 #[test]
+fn a_udp_collector_that_refuses_is_waited_for() {
+    // No more than what its socket's receive buffer takes at once.
+    const LINES: usize = 150;
+    let site = Site::new();
+    let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = collector.local_addr().unwrap();
+    let target = format!("udp:{address}");
+    site.configure(&(site.head() + &syslog_section(&site, &target, "")));
+    let daemon = site.start();
+    drop(collector);
+    // Taken by the system, and refused when it is too late.
+    site.write("for nobody\n");
+    let mut writer = site.open_pipe("in.pipe");
+    let thread = std::thread::spawn(move || {
+        for number in 0..LINES {
+            std::io::Write::write_all(&mut writer, format!("{number}\n").as_bytes()).unwrap();
+        }
+    });
+    site.wait_own("send: Connection refused; its pipes wait until it is back");
+    let collector = UdpSocket::bind(address).unwrap();
+    collector.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut buffer = [0; 1000];
+    let mut next = None;
+    while next != Some(LINES) {
+        let length = collector.recv(&mut buffer).expect("the rest");
+        let message = common::text(&buffer[..length]);
+        let Ok(number) = syslog_text(&message).parse::<usize>() else { continue };
+        assert_eq!(number, next.unwrap_or(0), "nothing but what was refused first is lost");
+        next = Some(number + 1);
+    }
+    thread.join().unwrap();
+    daemon.stop();
+}
+
+#[test]
 fn udp_carries_one_message_a_datagram() {
     let site = Site::new();
     let collector = UdpSocket::bind("127.0.0.1:0").unwrap();

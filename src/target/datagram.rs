@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, MultiHeaders, UnixAddr, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, UnixAddr, getsockopt, sendmmsg, sockopt};
 use nix::sys::stat;
 
 use super::{Delivery, Reopened, Target, TargetError, Wait, resolve};
 use crate::batch::Batch;
 use crate::sys::entry::FileId;
 
-/// How many messages one system call takes.
+/// How many messages one system call takes, at most.
 const GROUP: usize = 64;
 
 /// What every receiver of syslog takes, RFC 5424 section 6.1: a socket that refuses even this as
@@ -29,6 +29,10 @@ const MESSAGE_MIN: usize = 480;
 /// writable all the same.
 const BEHIND_FIRST: Duration = Duration::from_millis(1);
 const BEHIND_MOST: Duration = Duration::from_millis(50);
+
+/// How long a collector that has refused messages has to refuse the next one: its answer comes
+/// from another machine, after the message was sent.
+const REFUSAL_TIME: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 enum Peer {
@@ -44,6 +48,19 @@ pub(super) struct Datagrams {
     behind: Duration,
     /// How often it was connected.
     connected: u64,
+    trust: Trust,
+}
+
+/// Whether what is sent by UDP finds somebody. Where nobody listens, the system takes a message
+/// all the same, and says of it with the next one that it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// Nothing was refused.
+    Full,
+    /// A message was refused: the next one is waited for.
+    None,
+    /// The first message of the batch has gone, and counts unless it is refused as well.
+    Tried,
 }
 
 struct Connection {
@@ -69,11 +86,30 @@ impl Datagrams {
             headers: MultiHeaders::preallocate(GROUP, None),
             behind: BEHIND_FIRST,
             connected: 1,
+            trust: Trust::Full,
         })
+    }
+
+    /// Counts the message that was tried, unless it was refused.
+    fn settle(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
+        let Some(connection) = &self.socket else { return Ok(()) };
+        let refusal = getsockopt(&connection.socket, sockopt::SocketError)
+            .map_err(TargetError::during("send"))?;
+        if refusal != 0 {
+            return Err(TargetError::during("send")(Errno::from_raw(refusal)));
+        }
+        batch.advance_messages(1);
+        self.trust = Trust::Full;
+        Ok(())
     }
 
     /// Sends the first messages of the batch and says how many went.
     fn send(&mut self, batch: &Batch) -> Result<usize, Failure> {
+        let group = match &self.peer {
+            Peer::Local(_) => GROUP,
+            // Of several, the first refusal would be kept from us: the system says how many went.
+            Peer::Udp(_) => 1,
+        };
         let connection = match &self.socket {
             Some(connection) => connection,
             None => {
@@ -83,7 +119,7 @@ impl Datagrams {
             }
         };
         let messages: Vec<[IoSlice<'_>; 1]> =
-            batch.messages().take(GROUP).map(|m| [IoSlice::new(m)]).collect();
+            batch.messages().take(group).map(|m| [IoSlice::new(m)]).collect();
         let addresses = [None; GROUP];
         let fd = connection.socket.as_raw_fd();
         let sent =
@@ -94,6 +130,9 @@ impl Datagrams {
             Err(Errno::EAGAIN) => Err(Failure::Behind(Wait::Ready)),
             Err(Errno::ENOBUFS) => Err(Failure::Behind(Wait::Time(self.behind))),
             Err(Errno::EMSGSIZE) => Err(Failure::TooLong(messages[0][0].len())),
+            Err(Errno::ECONNREFUSED) if matches!(self.peer, Peer::Udp(_)) => {
+                Err(Failure::Refused(TargetError::during("send")(Errno::ECONNREFUSED)))
+            }
             Err(errno) => Err(Failure::Away(TargetError::during("send")(errno))),
         }
     }
@@ -101,6 +140,8 @@ impl Datagrams {
 
 /// Why nothing was sent.
 enum Failure {
+    /// What was sent before found nobody.
+    Refused(TargetError),
     Behind(Wait),
     TooLong(usize),
     Away(TargetError),
@@ -110,8 +151,16 @@ impl Target for Datagrams {
     fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
         // When syslogd restarts, the first that is seen of it is an error on the old socket.
         let mut may_reconnect = self.socket.is_some();
+        if self.trust == Trust::Tried {
+            self.trust = Trust::None;
+            self.settle(batch)?;
+        }
         while !batch.is_empty() {
             match self.send(batch) {
+                Ok(count) if count > 0 && self.trust == Trust::None => {
+                    self.trust = Trust::Tried;
+                    return Ok(Delivery::Later(Wait::Time(REFUSAL_TIME)));
+                }
                 Ok(count) => {
                     batch.advance_messages(count);
                     self.behind = BEHIND_FIRST;
@@ -125,6 +174,10 @@ impl Target for Datagrams {
                 }
                 Err(Failure::TooLong(_)) => {
                     return Err(TargetError::during("send")(Errno::EMSGSIZE));
+                }
+                Err(Failure::Refused(error)) => {
+                    self.trust = Trust::None;
+                    return Err(error);
                 }
                 Err(Failure::Away(error)) => {
                     self.socket = None;
@@ -140,6 +193,10 @@ impl Target for Datagrams {
     fn reopen(&mut self) -> Result<Reopened, TargetError> {
         self.socket = Some(Connection::open(&self.peer)?);
         self.connected += 1;
+        if self.trust == Trust::Tried {
+            // What the old socket was told is not known to this one.
+            self.trust = Trust::None;
+        }
         // A datagram is never taken in part.
         Ok(Reopened::Same)
     }
@@ -201,7 +258,7 @@ fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::socket::{setsockopt, sockopt};
+    use nix::sys::socket::setsockopt;
 
     use super::*;
     use crate::record::{CONTINUED, CONTINUES};
@@ -218,6 +275,7 @@ mod tests {
             headers: MultiHeaders::preallocate(GROUP, None),
             behind: BEHIND_FIRST,
             connected: 1,
+            trust: Trust::Full,
         };
         let text: String = ('a'..='z').cycle().take(8000).collect();
         let mut batch = Batch::default();
