@@ -19,6 +19,10 @@ use crate::batch::Batch;
 /// How much is prepared for one write(2).
 const STAGE_SIZE: usize = 64 << 10;
 
+/// How much this side's kernel is asked to hold of what the collector's has not taken. Left to
+/// itself it grows to some MiB, all of which counts as delivered and is lost with the connection.
+const SEND_BUFFER: usize = 64 << 10;
+
 /// A connection to a collector.
 pub(super) struct Stream {
     addresses: Vec<SocketAddr>,
@@ -91,6 +95,8 @@ impl Stream {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket::socket(family, SockType::Stream, flags, None)
             .map_err(TargetError::during("socket"))?;
+        socket::setsockopt(&fd, sockopt::SndBuf, &SEND_BUFFER)
+            .map_err(TargetError::during("setting the send buffer"))?;
         self.state = match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
             Ok(()) => {
                 self.connected += 1;
