@@ -71,6 +71,13 @@ impl Site {
         serde_json::from_str(&self.ctl(&["status", "--json"])).unwrap()
     }
 
+    /// Records that the daemon has read and not delivered.
+    pub fn held(&self) -> u64 {
+        let status = self.status();
+        let targets = status["targets"].as_array().unwrap();
+        targets.iter().map(|target| target["backlog_records"].as_u64().unwrap()).sum()
+    }
+
     pub fn socket(&self) -> std::path::PathBuf {
         self.path("sock")
     }

@@ -34,5 +34,5 @@ fn a_daemon_that_is_suspended_and_continued_loses_nothing() {
         promise: "the writers wait; nothing lost".to_owned(),
         allowed: Allowed::NOTHING,
     };
-    row.judge(&written, &tally);
+    row.judge(&written, &tally, 0);
 }

@@ -18,6 +18,7 @@ mod common;
 
 mod daemon;
 mod load;
+mod syslog_daemons;
 mod table;
 
 /// How far the faults go.

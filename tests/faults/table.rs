@@ -12,9 +12,11 @@ use std::time::Instant;
 
 use crate::common::text;
 use crate::load::{Outcome, Tally, Written};
+use crate::syslog_daemons;
 
 /// The kinds of faults, in the order of the table: the first word of a row's key, and a heading.
-pub(crate) const KINDS: &[(&str, &str)] = &[("3", "The daemon itself")];
+pub(crate) const KINDS: &[(&str, &str)] =
+    &[("1", "Syslog daemons and collectors"), ("3", "The daemon itself")];
 
 /// A fault, and what is promised of it.
 pub(crate) struct Row {
@@ -28,9 +30,10 @@ pub(crate) struct Row {
 }
 
 /// The most that may happen without a promise being broken.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed {
     pub(crate) lost: u64,
+    pub(crate) lost_bytes: u64,
     pub(crate) duplicated: u64,
     pub(crate) torn: u64,
     pub(crate) disordered: u64,
@@ -38,10 +41,21 @@ pub(crate) struct Allowed {
 
 impl Allowed {
     /// No record is lost, none comes twice, none is torn or out of order.
-    pub(crate) const NOTHING: Self = Self { lost: 0, duplicated: 0, torn: 0, disordered: 0 };
+    pub(crate) const NOTHING: Self = Self::to_lose(0);
+
+    /// So many records may be lost.
+    pub(crate) const fn to_lose(records: u64) -> Self {
+        Self { lost: records, lost_bytes: u64::MAX, duplicated: 0, torn: 0, disordered: 0 }
+    }
+
+    /// Records of so many bytes may be lost.
+    pub(crate) const fn to_lose_bytes(bytes: u64) -> Self {
+        Self { lost_bytes: bytes, ..Self::to_lose(u64::MAX) }
+    }
 
     fn covers(&self, outcome: &Outcome) -> bool {
         outcome.lost <= self.lost
+            && outcome.lost_bytes <= self.lost_bytes
             && outcome.duplicated <= self.duplicated
             && outcome.torn <= self.torn
             && outcome.disordered <= self.disordered
@@ -51,8 +65,8 @@ impl Allowed {
 impl Row {
     /// Compares what was written with what arrived, notes the row, and fails if the promise was
     /// not kept.
-    pub(crate) fn judge(&self, written: &Written, tally: &Tally) -> Outcome {
-        let outcome = tally.outcome(written);
+    pub(crate) fn judge(&self, written: &Written, tally: &Tally, held: u64) -> Outcome {
+        let outcome = tally.outcome(written, held);
         self.note(&written.described(), written.begun, &outcome);
         assert!(outcome.delivered > 0, "{}: nothing arrived at all", self.fault);
         assert!(
@@ -130,5 +144,7 @@ fn today() -> String {
 /// The system, and the programs that took part.
 fn system() -> String {
     let uname = Command::new("uname").args(["-srm"]).output().unwrap();
-    text(&uname.stdout).trim().to_owned()
+    let mut parts = vec![text(&uname.stdout).trim().to_owned()];
+    parts.extend(syslog_daemons::versions());
+    parts.join(", ")
 }
