@@ -157,12 +157,17 @@ impl Inlet {
                 self.line.stamp(stamp);
             }
             Input::Empty => {}
-            Input::End => {
-                self.ended = true;
-                self.end_tail();
-            }
+            Input::End => self.end(),
         }
         Ok(input)
+    }
+
+    /// Nothing more will come: a tail that waits is a record.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        if !self.framer.is_empty() {
+            self.end_tail();
+        }
     }
 
     /// Makes a record of the unterminated tail.

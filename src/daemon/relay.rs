@@ -200,7 +200,7 @@ impl Relay {
     }
 
     /// Lets go of retired pipes that have ended, and of targets that nothing uses any more.
-    fn forget_finished(&mut self) {
+    pub(super) fn forget_finished(&mut self) {
         self.inlets.retain(|inlet| !(inlet.retired && inlet.ended && !inlet.has_backlog()));
         let own = self.own.as_ref().map(|(_, id)| *id);
         let inlets = &self.inlets;

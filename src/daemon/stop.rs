@@ -7,7 +7,6 @@ use nix::poll::PollFlags;
 
 use super::change::retire;
 use super::commands::StopRequest;
-use super::inlet::Inlet;
 use super::relay::Relay;
 use super::{Daemon, PROGRAM};
 use crate::cli::complain;
@@ -61,6 +60,10 @@ impl Daemon {
 /// The longest that a stop may take, whatever it was asked for.
 const STOP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long a writer has to write that opened a pipe just before its name went. One that keeps it
+/// open for longer is told by its next write.
+const LAST_OPEN: Duration = Duration::from_millis(100);
+
 /// How long a target may need for bdaemon's last words, when nothing else is left.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -72,20 +75,20 @@ impl Relay {
     /// Reads every pipe to its end and delivers it all; says whether that was done before
     /// `give_up`, and before another signal asked to stop.
     fn drain(&mut self, signals: &mut Signals, give_up: Instant) -> bool {
+        let last_open = (Instant::now() + LAST_OPEN).min(give_up);
         loop {
             let now = Instant::now();
-            self.read_to_the_end(now);
+            let read = self.read_to_the_end(now, now >= last_open);
             self.move_along(now, &[]);
+            self.forget_finished();
             if self.is_drained() {
                 return true;
             }
             if now >= give_up || asked_to_stop(signals) {
                 return false;
             }
-            // A pipe that can be read is; otherwise only targets are waited for.
-            if !self.inlets.iter().any(|inlet| self.may_read(inlet))
-                && self.turn(&[(signals.as_fd(), PollFlags::POLLIN)], give_up).is_err()
-            {
+            let wake = if now < last_open { last_open } else { give_up };
+            if !read && self.turn(&[(signals.as_fd(), PollFlags::POLLIN)], wake).is_err() {
                 return false;
             }
         }
@@ -106,20 +109,25 @@ impl Relay {
         }
     }
 
-    fn may_read(&self, inlet: &Inlet) -> bool {
-        self.outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet))
-    }
-
-    /// Reads each pipe whose target is free, once; one that has nothing is at its end.
-    fn read_to_the_end(&mut self, now: Instant) {
+    /// Reads each pipe whose target is free, once, and says whether there was something. One that
+    /// has nothing is at its end when no writer has it open, or when `empty_is_end`: it is closed
+    /// at once, so that whoever still writes to it is told that nobody reads it.
+    fn read_to_the_end(&mut self, now: Instant, empty_is_end: bool) -> bool {
         let stamp = Stamp::now();
-        for inlet in &mut self.inlets {
-            let free = self.outlets.get(inlet.outlet).is_some_and(|o| inlet.wants_input(o));
-            if free && !matches!(inlet.fill(now, &stamp), Ok(Input::Bytes(_))) {
-                inlet.ended = true;
-                inlet.end_tail();
+        let mut read = false;
+        let outlets = &self.outlets;
+        self.inlets.retain_mut(|inlet| {
+            if !outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet)) {
+                return true;
             }
-        }
+            match inlet.fill(now, &stamp) {
+                Ok(Input::Bytes(_)) => read = true,
+                Ok(Input::Empty) if !empty_is_end => {}
+                Ok(Input::Empty | Input::End) | Err(_) => inlet.end(),
+            }
+            !inlet.ended || inlet.has_backlog()
+        });
+        read
     }
 
     fn is_drained(&self) -> bool {
