@@ -4,6 +4,7 @@
 #   make demo                     see records travel from a pipe into a log
 #   make check                    formatting, lints, documentation, tests
 #   make check-faults             every fault, the whole way; writes the table of docs/reliability.md
+#   make bench                    against others, which scripts/bench-peers.sh installs; takes long
 #   make                          the programs as they are installed
 #   make install PREFIX=/usr/local DESTDIR=
 #   make package, make repo       a package for pkg(8), a repository that holds it
@@ -89,6 +90,10 @@ check-faults:
 	CARGO_TARGET_DIR="$(TARGET)" BDAEMON_FAULTS_ROWS="$(TARGET)/faults" \
 	    $(CARGO) test --locked --release --test faults -- --ignored the_table_is_written
 
+# BENCH_LINES=200000 BENCH_RUNS=1 BENCH_OUTPUT=/tmp makes a short run that is not kept.
+bench:
+	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) bench --locked --bench compare
+
 # Builds nothing that `make build` has built, so that root need not have a compiler.
 install: $(BUILD) install-files
 
@@ -168,5 +173,5 @@ clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
 .PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
-    check-freebsd check-faults install install-files uninstall completions package repo have-pkg \
-    dist port-distfiles port-update check-port clean
+    check-freebsd check-faults bench install install-files uninstall completions package repo \
+    have-pkg dist port-distfiles port-update check-port clean
