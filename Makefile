@@ -5,6 +5,7 @@
 #   make check                    formatting, lints, documentation, tests
 #   make check-faults             every fault, the whole way; writes the table of docs/reliability.md
 #   make bench                    against others, which scripts/bench-peers.sh installs; takes long
+#   make bench-instructions       whether records have become dearer; needs valgrind
 #   make                          the programs as they are installed
 #   make install PREFIX=/usr/local DESTDIR=
 #   make package, make repo       a package for pkg(8), a repository that holds it
@@ -92,7 +93,15 @@ check-faults:
 
 # BENCH_LINES=200000 BENCH_RUNS=1 BENCH_OUTPUT=/tmp makes a short run that is not kept.
 bench:
-	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) bench --locked --bench compare
+	BDAEMON_CONFIG="$(ETCDIR)/bdaemon.toml" CARGO_TARGET_DIR="$(TARGET)" \
+	    $(CARGO) bench --locked --bench compare
+
+bench-instructions:
+	BDAEMON_CONFIG="$(ETCDIR)/bdaemon.toml" CARGO_TARGET_DIR="$(TARGET)" \
+	    $(CARGO) bench --locked --bench instructions
+
+bench-instructions-update:
+	BENCH_INSTRUCTIONS=update $(MAKE) bench-instructions
 
 # Builds nothing that `make build` has built, so that root need not have a compiler.
 install: $(BUILD) install-files
@@ -173,5 +182,6 @@ clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
 .PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
-    check-freebsd check-faults bench install install-files uninstall completions package repo \
-    have-pkg dist port-distfiles port-update check-port clean
+    check-freebsd check-faults bench bench-instructions bench-instructions-update install \
+    install-files uninstall completions package repo have-pkg dist port-distfiles port-update \
+    check-port clean

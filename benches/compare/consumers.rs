@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::daemon;
-use crate::site::{Site, open_reader};
+use crate::common::daemon;
+use crate::common::running::End;
+use crate::common::site::{Site, open_reader};
 
 /// Where a consumer puts the lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,13 +22,6 @@ pub(crate) enum Form {
     Text,
     /// The member `message` of an object.
     Json,
-}
-
-/// What makes a consumer end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    EndOfFile,
-    Term,
 }
 
 /// A program that reads lines from a FIFO.

@@ -7,11 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Settings;
-use crate::consumers::End;
-use crate::daemon;
-use crate::lines::Lines;
-use crate::measure::Running;
-use crate::site::{Site, make_fifo, open_writer};
+use crate::common::daemon;
+use crate::common::lines::Lines;
+use crate::common::running::{End, Running};
+use crate::common::site::{Site, make_fifo, open_writer};
 use crate::stats::Sorted;
 
 /// What else the daemon does meanwhile, through another pipe into another file.

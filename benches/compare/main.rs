@@ -9,15 +9,14 @@
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod chart;
+#[path = "../common/mod.rs"]
+mod common;
 mod consumers;
-mod daemon;
 mod latency;
-mod lines;
 mod measure;
 mod output;
 mod report;
 mod scaling;
-mod site;
 mod stats;
 mod system;
 
@@ -26,8 +25,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use common::lines::Lines;
 use consumers::Consumer;
-use lines::Lines;
 use measure::{Sample, Writing, measure};
 
 /// What was asked for.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::common::lines::Lines;
+use crate::common::site::Site;
 use crate::consumers::{Consumer, Form, Output};
-use crate::lines::Lines;
-use crate::site::Site;
 
 /// Longer than any line with what a consumer puts around it.
 const TAIL: u64 = 8 << 10;

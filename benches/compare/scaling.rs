@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::Settings;
-use crate::consumers::End;
-use crate::daemon;
-use crate::lines::Lines;
-use crate::measure::{Running, children};
-use crate::site::{Site, make_fifo, open_writer};
+use crate::common::daemon;
+use crate::common::lines::Lines;
+use crate::common::running::{End, Running};
+use crate::common::site::{Site, make_fifo, open_writer};
+use crate::measure::children;
 use crate::stats::Sorted;
 
 /// What one size cost: CPU microseconds a record, the median of the runs.

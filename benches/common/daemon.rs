@@ -2,14 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Command;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use super::site::Site;
 
-use crate::site::Site;
-
-fn program() -> OsString {
+/// The program, or another build of it that was asked for.
+pub(crate) fn program() -> OsString {
     let other = std::env::var_os("BENCH_BDAEMON");
     other.unwrap_or_else(|| env!("CARGO_BIN_EXE_bdaemon").into())
 }
@@ -40,9 +38,14 @@ pub(crate) fn to_syslog(site: &Site) -> String {
 
 /// `bdaemon -f` with these pipes; everything else is as it is by default.
 pub(crate) fn command(site: &Site, pipes: &str) -> Command {
+    command_with(site, "", pipes)
+}
+
+/// The same with more keys that stand before all sections.
+pub(crate) fn command_with(site: &Site, keys: &str, pipes: &str) -> Command {
     let path = |name| site.path(name).display().to_string();
     let config = format!(
-        "pid_file = \"{}\"\n[log]\ntarget = \"file\"\npath = \"{}\"\n[control]\nsocket = \"{}\"\n{pipes}",
+        "{keys}pid_file = \"{}\"\n[log]\ntarget = \"file\"\npath = \"{}\"\n[control]\nsocket = \"{}\"\n{pipes}",
         path("pid"),
         path("own.log"),
         path("control"),
@@ -51,9 +54,4 @@ pub(crate) fn command(site: &Site, pipes: &str) -> Command {
     let mut command = Command::new(program());
     command.arg("-f").arg("-c").arg(site.path("bdaemon.toml"));
     command
-}
-
-/// Asks a process to end.
-pub(crate) fn terminate(child: &Child) {
-    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
 }
