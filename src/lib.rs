@@ -17,6 +17,9 @@ pub mod exit;
 pub mod priority;
 pub mod record;
 
+#[doc(hidden)]
+pub mod bench;
+
 mod cli;
 
 mod batch;
