@@ -27,9 +27,6 @@ use common::site::{Site, make_fifo, open_writer};
 use figures::Figures;
 use outlets::Outlet;
 
-/// Lines written at a time: fewer bytes than any pipe holds, fewer datagrams than any socket does.
-const PORTION: usize = 100;
-
 /// Portions of the short and of the long run.
 const SHORT: usize = 20;
 const LONG: usize = 220;
@@ -49,7 +46,11 @@ fn main() -> ExitCode {
     let committed = Figures::committed();
     let mut code = ExitCode::SUCCESS;
     for (outlet, now) in &found.per_record {
-        let before = committed.per_record[outlet];
+        let Some(before) = committed.per_record.get(outlet) else {
+            println!("{outlet:>6}: {now:.0} instructions a record, and no committed figure");
+            code = ExitCode::FAILURE;
+            continue;
+        };
         let growth = (now / before - 1.0) * 100.0;
         let verdict = match growth {
             growth if growth > TOLERANCE => {
@@ -94,9 +95,9 @@ fn explain(committed: &Figures, found: &Figures) {
 
 /// Instructions for a record more.
 fn per_record(outlet: Outlet) -> f64 {
-    let lines = Lines::log_like(PORTION * LONG);
+    let lines = Lines::log_like(outlet.portion() * LONG);
     let [short, long] = [SHORT, LONG].map(|portions| count(outlet, &lines, portions));
-    (long - short) as f64 / ((LONG - SHORT) * PORTION) as f64
+    (long - short) as f64 / ((LONG - SHORT) * outlet.portion()) as f64
 }
 
 /// Instructions of a whole run with so many portions of the lines.
@@ -117,7 +118,7 @@ fn count(outlet: Outlet, lines: &Lines, portions: usize) -> u64 {
     let mut child = Running::start(&mut valgrind);
     let mut fifo = child.wait_for(|| open_writer(&site.fifo()));
     let all: Vec<_> = lines.bytes.split_inclusive(|byte| *byte == b'\n').collect();
-    for portion in all.chunks(PORTION).take(portions) {
+    for portion in all.chunks(outlet.portion()).take(portions) {
         fifo.write_all(&portion.concat()).unwrap();
         arrivals.take(portion.len(), &mut child);
     }

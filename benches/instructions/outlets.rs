@@ -13,6 +13,8 @@ use crate::common::site::Site;
 #[derive(Clone, Copy)]
 pub(crate) enum Outlet {
     Text,
+    /// Text again, with a record a read: what everything costs that is done once for a read.
+    Single,
     Json,
     /// Over UDP: a local socket makes its sender wait when the receiver is behind, and how often
     /// is another number in each run.
@@ -20,21 +22,29 @@ pub(crate) enum Outlet {
 }
 
 impl Outlet {
-    pub(crate) const ALL: [Self; 3] = [Self::Text, Self::Json, Self::Syslog];
+    pub(crate) const ALL: [Self; 4] = [Self::Text, Self::Single, Self::Json, Self::Syslog];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
+            Self::Single => "single",
             Self::Json => "json",
             Self::Syslog => "syslog",
         }
     }
 
+    /// Lines written at a time: fewer bytes than any pipe holds, fewer datagrams than any socket
+    /// does.
+    pub(crate) fn portion(self) -> usize {
+        if let Self::Single = self { 1 } else { 100 }
+    }
+
     pub(crate) fn open(self, site: &Site) -> Arrivals {
         match self {
-            Self::Text | Self::Json => {
-                Arrivals::File { path: site.current(), format: self.name(), open: None }
+            Self::Text | Self::Single => {
+                Arrivals::File { path: site.current(), format: "text", open: None }
             }
+            Self::Json => Arrivals::File { path: site.current(), format: "json", open: None },
             Self::Syslog => {
                 let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
                 socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
