@@ -1,11 +1,12 @@
-//! A million lines from eight writers: all there, each whole, each writer's in order.
+//! A million lines from eight writers: all there, each whole, each writer's in order. What they
+//! leave behind is not more memory.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::thread;
 
 use common::{Line, Site, Syslogd, syslog_text};
@@ -96,4 +97,24 @@ fn a_million_lines_from_eight_writers_arrive_whole_and_in_order_at_a_syslog_sock
     }
     daemon.stop();
     assert_eq!(syslogd.close(), [""; 0], "nothing twice");
+}
+
+#[test]
+fn memory_does_not_grow_with_what_has_passed_through() {
+    let site = Site::new();
+    let daemon = site.start();
+    site.write("one\n");
+    site.wait_lines("in.log", 1);
+    let before = daemon.resident();
+    // One line in a hundred or so is long, and what is kept for it must not stay with short ones.
+    let mut pipe = BufWriter::with_capacity(64 << 10, site.open_pipe("in.pipe"));
+    for number in 0..150_000 {
+        let length = if number % 101 == 7 { 8000 } else { 60 };
+        writeln!(pipe, "{number:length$}").unwrap();
+    }
+    drop(pipe);
+    site.wait_lines("in.log", 150_001);
+    let grown = daemon.resident().saturating_sub(before);
+    assert!(grown < 4 << 20, "it has grown by {grown} bytes");
+    daemon.stop();
 }

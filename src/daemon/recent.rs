@@ -13,22 +13,37 @@ use crate::record::Record;
 const RECORDS_MAX: usize = 1024;
 const BYTES_MAX: usize = 256 << 10;
 
+/// How many bytes of forgotten text may lie in front: taking off each for itself costs more.
+const FORGOTTEN_MAX: usize = 16 << 10;
+
 /// A record that passed through.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    time: Arc<str>,
-    pipe: Arc<str>,
     severity: Severity,
-    text: Vec<u8>,
+    /// Where its text begins, in bytes since the start.
+    begin: u64,
 }
 
-/// The ring.
+/// Whence and when some records came, one after the other.
+#[derive(Debug)]
+struct Source {
+    time: Arc<str>,
+    pipe: Arc<str>,
+    /// The number of the first of them; the last is the one before the next source's.
+    first: u64,
+}
+
+/// The ring. Its memory is used again and again: nothing is allocated for a record.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     entries: VecDeque<Entry>,
-    bytes: usize,
+    sources: VecDeque<Source>,
+    /// The texts of all entries, one behind the other, after some that are forgotten.
+    texts: VecDeque<u8>,
     /// The number of the oldest entry, counted since the start.
     first: u64,
+    /// Where `texts` begins, in bytes since the start.
+    origin: u64,
 }
 
 impl Recent {
@@ -40,20 +55,41 @@ impl Recent {
         severity: Severity,
         record: &Record<'_>,
     ) {
-        let added = record.text.as_bytes();
-        let mut text = Vec::new();
-        while self.entries.len() >= RECORDS_MAX || self.bytes + added.len() > BYTES_MAX {
-            let Some(oldest) = self.entries.pop_front() else { break };
+        let text = record.text.as_bytes();
+        while self.entries.len() >= RECORDS_MAX
+            || self.texts.len() - self.forgotten() + text.len() > BYTES_MAX
+        {
+            if self.entries.pop_front().is_none() {
+                break;
+            }
             self.first += 1;
-            self.bytes -= oldest.text.len();
-            // Its memory serves again.
-            text = oldest.text;
+            if self.sources.get(1).is_some_and(|next| next.first <= self.first) {
+                self.sources.pop_front();
+            }
         }
-        text.clear();
-        text.extend_from_slice(added);
-        self.bytes += text.len();
-        let (time, pipe) = (Arc::clone(time), Arc::clone(pipe));
-        self.entries.push_back(Entry { time, pipe, severity, text });
+        let forgotten = self.forgotten();
+        if forgotten > FORGOTTEN_MAX {
+            self.texts.drain(..forgotten);
+            self.origin += forgotten as u64;
+        }
+        let same = |last: &Source| Arc::ptr_eq(&last.time, time) && Arc::ptr_eq(&last.pipe, pipe);
+        if !self.sources.back().is_some_and(same) {
+            let (time, pipe, first) = (Arc::clone(time), Arc::clone(pipe), self.next());
+            self.sources.push_back(Source { time, pipe, first });
+        }
+        self.entries.push_back(Entry { severity, begin: self.origin + self.texts.len() as u64 });
+        self.texts.extend(text);
+    }
+
+    /// The bytes of texts that are forgotten.
+    fn forgotten(&self) -> usize {
+        self.entries.front().map_or(self.texts.len(), |oldest| self.place(oldest))
+    }
+
+    /// Where the text of an entry begins in `texts`.
+    fn place(&self, entry: &Entry) -> usize {
+        // What lies between the two is in memory.
+        usize::try_from(entry.begin - self.origin).unwrap_or(usize::MAX)
     }
 
     /// The number that the next record will have.
@@ -68,28 +104,36 @@ impl Recent {
 
     /// The record with this number, if it is here and is of this pipe.
     pub(super) fn get(&self, number: u64, pipe: Option<&str>) -> Option<Passed> {
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let entry = self.entries.get(place)?;
-        let wanted = pipe.is_none_or(|pipe| *entry.pipe == *pipe);
-        wanted.then(|| Passed {
-            time: entry.time.to_string(),
-            pipe: entry.pipe.to_string(),
+        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        let entry = self.entries.get(at)?;
+        let source = self.source(number).filter(|source| source.is_pipe(pipe))?;
+        let end = self.entries.get(at + 1).map_or(self.texts.len(), |next| self.place(next));
+        let text: Vec<u8> = self.texts.range(self.place(entry)..end).copied().collect();
+        Some(Passed {
+            time: source.time.to_string(),
+            pipe: source.pipe.to_string(),
             severity: entry.severity.name().to_owned(),
-            text: String::from_utf8_lossy(&entry.text).into_owned(),
+            text: String::from_utf8_lossy(&text).into_owned(),
         })
+    }
+
+    fn source(&self, number: u64) -> Option<&Source> {
+        let after = self.sources.partition_point(|source| source.first <= number);
+        self.sources.get(after.checked_sub(1)?)
     }
 
     /// The number from which on there are so many records of this pipe, or all that are here.
     pub(super) fn last(&self, count: usize, pipe: Option<&str>) -> u64 {
-        let of_pipe = |entry: &Entry| pipe.is_none_or(|pipe| *entry.pipe == *pipe);
-        let places = (0..self.entries.len()).rev().filter(|place| of_pipe(&self.entries[*place]));
-        match count.checked_sub(1) {
-            None => self.next(),
-            Some(others) => {
-                let place = places.take(others + 1).last();
-                place.map_or(self.next(), |place| self.first + place as u64)
-            }
-        }
+        let of_pipe =
+            |number: &u64| self.source(*number).is_some_and(|source| source.is_pipe(pipe));
+        let numbers = (self.first..self.next()).rev().filter(of_pipe);
+        numbers.take(count).last().unwrap_or(self.next())
+    }
+}
+
+impl Source {
+    fn is_pipe(&self, pipe: Option<&str>) -> bool {
+        pipe.is_none_or(|pipe| *self.pipe == *pipe)
     }
 }
 
