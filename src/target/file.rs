@@ -20,8 +20,8 @@ use crate::sys::entry::{self, Entry, FileId};
 /// A log file, open for appending.
 ///
 /// A rotation renames the file and asks for [`Target::reopen`]; until then lines go on into the
-/// renamed file. A file that was removed altogether is made again before the next line: what is
-/// written to a file without a name is lost.
+/// renamed file. A file that was removed altogether is made again: what is written to a file
+/// without a name is lost, and so nothing counts before the file was seen to have one still.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
@@ -29,8 +29,8 @@ pub(super) struct LogFile {
     sync: Sync,
     owner: Option<Identity>,
     open: OpenFile,
-    /// How much of the batch has been written and is to be on disk before it counts.
-    unsynced: usize,
+    /// How much of the batch has been written and does not count yet.
+    unsettled: usize,
     /// How often another file was opened.
     reopened: u64,
 }
@@ -54,21 +54,18 @@ impl LogFile {
     ) -> Result<Self, TargetError> {
         let open = OpenFile::at(path, mode, owner).map_err(TargetError::during("open"))?;
         let (path, owner) = (path.to_owned(), owner.cloned());
-        Ok(Self { path, mode, sync, owner, open, unsynced: 0, reopened: 0 })
+        Ok(Self { path, mode, sync, owner, open, unsettled: 0, reopened: 0 })
     }
 
-    fn write(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), TargetError> {
         if self.open.torn {
             self.open.file.write_all(b"\n").map_err(TargetError::during("write"))?;
             self.open.torn = false;
         }
-        while batch.unsent().len() > self.unsynced {
-            match self.open.file.write(&batch.unsent()[self.unsynced..]) {
+        while batch.unsent().len() > self.unsettled {
+            match self.open.file.write(&batch.unsent()[self.unsettled..]) {
                 Ok(0) => return Err(TargetError::during("write")(Errno::EIO)),
-                Ok(count) => match self.sync {
-                    Sync::Never => batch.advance_bytes(count),
-                    Sync::Always => self.unsynced += count,
-                },
+                Ok(count) => self.unsettled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(TargetError::during("write")(error)),
             }
@@ -77,9 +74,11 @@ impl LogFile {
     }
 
     fn settle(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
-        if self.unsynced > 0 {
-            self.open.file.sync_all().map_err(TargetError::during("fsync"))?;
-            batch.advance_bytes(std::mem::take(&mut self.unsynced));
+        if self.unsettled > 0 {
+            if self.sync == Sync::Always {
+                self.open.file.sync_all().map_err(TargetError::during("fsync"))?;
+            }
+            batch.advance_bytes(std::mem::take(&mut self.unsettled));
         }
         Ok(())
     }
@@ -92,11 +91,16 @@ impl LogFile {
 
 impl Target for LogFile {
     fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
-        if !batch.is_empty() && self.has_no_name()? {
+        if batch.is_empty() {
+            return Ok(Delivery::Done);
+        }
+        let mut written = self.write(batch);
+        // Looked at after the write: a file that still has a name had one when it was written to.
+        while self.has_no_name()? {
             self.reopen()?;
             batch.restart_message();
+            written = self.write(batch);
         }
-        let written = self.write(batch);
         // Whatever was written before a failure is as good as it gets when it is on disk.
         self.settle(batch)?;
         written.map(|()| Delivery::Done)
@@ -109,7 +113,7 @@ impl Target for LogFile {
             return Ok(Reopened::Same);
         }
         // What the old file has and the disk perhaps not is written again.
-        self.unsynced = 0;
+        self.unsettled = 0;
         self.open = open;
         self.reopened += 1;
         Ok(Reopened::Other)
@@ -205,7 +209,7 @@ mod tests {
             sync: Sync::Always,
             owner: None,
             open: OpenFile::with(file, false, false).unwrap(),
-            unsynced: 0,
+            unsettled: 0,
             reopened: 0,
         }
     }
@@ -217,7 +221,7 @@ mod tests {
         let mut log = log_file(OwnedFd::from(writer).into());
         let mut batch = line();
         for _ in 0..2 {
-            log.write(&mut batch).unwrap();
+            log.write(&batch).unwrap();
             assert_eq!(batch.records(), 1, "written, and not yet on disk");
             assert!(log.settle(&mut batch).is_err());
             assert_eq!((batch.records(), batch.take_delivered()), (1, 0));
@@ -232,7 +236,7 @@ mod tests {
     fn what_is_synced_is_delivered() {
         let mut log = log_file(tempfile::tempfile().unwrap());
         let mut batch = line();
-        log.write(&mut batch).unwrap();
+        log.write(&batch).unwrap();
         assert_eq!((batch.records(), batch.take_delivered()), (1, 0));
         log.settle(&mut batch).unwrap();
         assert_eq!((batch.records(), batch.take_delivered()), (0, 1));
