@@ -189,10 +189,9 @@ impl Writer {
                 break;
             }
             // Looked at after the write: if the name is still there, the write was over before it
-            // went.
+            // went. A writer that keeps the pipe open does not know, and writes on.
             if !self.is_in_place() {
                 self.unsure.push(number);
-                self.file = None;
             }
             if self.plan.opens_each_time {
                 self.file = None;
@@ -313,6 +312,28 @@ pub(crate) struct Tally {
     torn: u64,
     /// The first few of them, for whoever looks into it.
     pub(crate) torn_lines: Vec<String>,
+    /// How many faults there were so far.
+    faults: usize,
+    /// What was missing after a fault.
+    pub(crate) gaps: Vec<Gap>,
+}
+
+/// Records of a writer that are missing between two that arrived.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    pub(crate) writer: usize,
+    /// The number of the first that is missing, and of the first that is not.
+    missing: (u64, u64),
+    /// How many faults there were before, and how many until then.
+    pub(crate) faults: (usize, usize),
+}
+
+impl Gap {
+    pub(crate) fn bytes(&self, written: &Written) -> u64 {
+        (self.missing.0..self.missing.1)
+            .map(|number| record(self.writer, number, written.plan.longest).len() as u64 + 1)
+            .sum()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -320,6 +341,8 @@ struct Seen {
     /// By number, how often it came.
     times: Vec<u8>,
     last: Option<u64>,
+    /// How many faults there were when it came.
+    faults: usize,
     disordered: u64,
 }
 
@@ -343,26 +366,51 @@ impl Tally {
         }
         seen.times[index] = seen.times[index].saturating_add(1);
         seen.disordered += u64::from(seen.last.is_some_and(|last| number < last));
+        let expected = seen.last.map_or(0, |last| last + 1);
+        if number > expected {
+            let (missing, faults) = ((expected, number), (seen.faults, self.faults));
+            self.gaps.push(Gap { writer, missing, faults });
+        }
         seen.last = Some(number);
+        seen.faults = self.faults;
     }
 
-    /// Counts what a file has from this place on; gives its length. An unterminated end is a line
-    /// as well.
-    pub(crate) fn take_file(&mut self, path: &Path, from: u64) -> u64 {
-        let mut file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    /// Notes that a fault comes after all that was counted so far.
+    pub(crate) fn note_fault(&mut self) {
+        self.faults += 1;
+    }
+
+    /// What comes next is in an order of its own.
+    pub(crate) fn forget_order(&mut self) {
+        self.writers.iter_mut().for_each(|seen| seen.last = None);
+    }
+
+    /// Counts a whole file. An unterminated end is a line as well.
+    pub(crate) fn take_file(&mut self, path: &Path) {
+        let end = self.take_lines(path, 0);
+        if end < fs::metadata(path).unwrap().len() {
+            self.take("an unterminated end");
+        }
+    }
+
+    /// Counts the lines of a file that begin at this place or later and have an end; says where
+    /// the last of them ends.
+    pub(crate) fn take_lines(&mut self, path: &Path, from: u64) -> u64 {
+        let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        self.take_open(file, from)
+    }
+
+    /// Counts those of an open file, which may have no name.
+    pub(crate) fn take_open(&mut self, mut file: File, from: u64) -> u64 {
         io::Seek::seek(&mut file, io::SeekFrom::Start(from)).unwrap();
-        self.take_all(&mut BufReader::with_capacity(1 << 20, file)) + from
-    }
-
-    /// Counts the lines of what is read to its end; gives its length.
-    pub(crate) fn take_all(&mut self, reader: &mut impl BufRead) -> u64 {
-        let (mut length, mut line) = (0, Vec::new());
-        while reader.read_until(b'\n', &mut line).unwrap() > 0 {
-            length += line.len() as u64;
+        let mut reader = BufReader::with_capacity(1 << 20, file);
+        let (mut place, mut line) = (from, Vec::new());
+        while reader.read_until(b'\n', &mut line).unwrap() > 0 && line.ends_with(b"\n") {
+            place += line.len() as u64;
             self.take(common::text(&line).trim_end_matches('\n'));
             line.clear();
         }
-        length
+        place
     }
 
     /// Different records so far.
@@ -390,7 +438,8 @@ impl Tally {
                 }
                 outcome.lost += 1;
                 outcome.lost_bytes += record(writer, number, written.plan.longest).len() as u64 + 1;
-                outcome.lost_nameless += u64::from(written.unsure[writer].contains(&number));
+                outcome.lost_nameless +=
+                    u64::from(written.unsure[writer].binary_search(&number).is_ok());
             }
         }
         outcome.held = held.min(outcome.lost);

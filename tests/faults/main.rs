@@ -17,6 +17,7 @@
 mod common;
 
 mod daemon;
+mod files;
 mod load;
 mod syslog_daemons;
 mod table;

@@ -32,7 +32,10 @@ pub(crate) struct Row {
 /// The most that may happen without a promise being broken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed {
+    /// Records whose write was over before the pipe's name went.
     pub(crate) lost: u64,
+    /// Records that were written when the pipe had no name any more.
+    pub(crate) lost_nameless: u64,
     pub(crate) lost_bytes: u64,
     pub(crate) duplicated: u64,
     pub(crate) torn: u64,
@@ -45,7 +48,14 @@ impl Allowed {
 
     /// So many records may be lost.
     pub(crate) const fn to_lose(records: u64) -> Self {
-        Self { lost: records, lost_bytes: u64::MAX, duplicated: 0, torn: 0, disordered: 0 }
+        Self {
+            lost: records,
+            lost_nameless: 0,
+            lost_bytes: u64::MAX,
+            duplicated: 0,
+            torn: 0,
+            disordered: 0,
+        }
     }
 
     /// Records of so many bytes may be lost.
@@ -54,7 +64,8 @@ impl Allowed {
     }
 
     fn covers(&self, outcome: &Outcome) -> bool {
-        outcome.lost <= self.lost
+        outcome.lost - outcome.lost_nameless <= self.lost
+            && outcome.lost_nameless <= self.lost_nameless
             && outcome.lost_bytes <= self.lost_bytes
             && outcome.duplicated <= self.duplicated
             && outcome.torn <= self.torn
