@@ -2,7 +2,6 @@
 //! other.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
 
 use crate::record::{CONTINUED, CONTINUES, boundary};
 
@@ -144,7 +143,7 @@ impl Batch {
             // A record counts once, when its last part has gone.
             self.push(message.record && !part.continues, |bytes| {
                 bytes.extend_from_slice(header);
-                part.pieces().into_iter().for_each(|piece| bytes.extend_from_slice(piece));
+                part.append_to(bytes);
                 header.len()
             });
         }
@@ -173,8 +172,14 @@ impl<'a> Part<'a> {
         self.pieces().iter().map(|piece| piece.len()).sum()
     }
 
-    pub(crate) fn write_to<W: Write>(self, w: &mut W) -> io::Result<()> {
-        self.pieces().into_iter().try_for_each(|piece| w.write_all(piece))
+    pub(crate) fn append_to(self, bytes: &mut Vec<u8>) {
+        if self.continued {
+            bytes.extend_from_slice(CONTINUED.as_bytes());
+        }
+        bytes.extend_from_slice(self.text);
+        if self.continues {
+            bytes.extend_from_slice(CONTINUES.as_bytes());
+        }
     }
 }
 

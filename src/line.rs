@@ -55,13 +55,11 @@ pub(crate) struct Line {
     limit: Option<usize>,
     /// What is the same for all messages with one stamp.
     stamped: Vec<u8>,
-}
-
-/// A text with the facility that it brought, if any.
-#[derive(Clone, Copy)]
-struct Message<'a> {
-    facility: Option<Facility>,
-    part: Part<'a>,
+    /// What stands before the text of messages with one stamp and one priority: nearly all that
+    /// come from one read.
+    head: Vec<u8>,
+    /// The priority that `head` is for; none while it is for none.
+    head_of: Option<Priority>,
 }
 
 impl Line {
@@ -90,6 +88,8 @@ impl Line {
             severity: Severity::Info,
             limit: matches!(log.target, Target::Syslog { .. }).then_some(SYSLOG_MESSAGE_MAX),
             stamped: Vec::new(),
+            head: Vec::new(),
+            head_of: None,
         }
     }
 
@@ -116,10 +116,11 @@ impl Line {
             }
         };
         self.stamped = text.into_bytes();
+        self.head_of = None;
     }
 
     /// Adds a record to the batch.
-    pub(crate) fn append_record(&self, record: &Record<'_>, batch: &mut Batch) {
+    pub(crate) fn append_record(&mut self, record: &Record<'_>, batch: &mut Batch) {
         let priority = record.priority.unwrap_or(Priority::of(self.severity));
         let part = Part {
             text: record.text.as_bytes(),
@@ -130,74 +131,86 @@ impl Line {
     }
 
     /// Adds a message of bdaemon's own to the batch; `text` is safe to print.
-    pub(crate) fn append_own(&self, severity: Severity, text: &[u8], batch: &mut Batch) {
+    pub(crate) fn append_own(&mut self, severity: Severity, text: &[u8], batch: &mut Batch) {
         let part = Part { text, continued: false, continues: false };
         self.append(Priority::of(severity), part, false, batch);
     }
 
-    fn append(&self, priority: Priority, part: Part<'_>, record: bool, batch: &mut Batch) {
+    fn append(&mut self, priority: Priority, part: Part<'_>, record: bool, batch: &mut Batch) {
+        if self.head_of != Some(priority) {
+            self.make_head(priority);
+        }
         // Every part of a long record is a message; it counts as delivered with the last.
         let counts = record && !part.continues;
-        let header = batch.push(counts, |bytes| self.write(priority, part, bytes));
+        let header = batch.push(counts, |bytes| {
+            bytes.extend_from_slice(&self.head);
+            self.finish(part, bytes);
+            self.head.len()
+        });
         let Some(limit) = self.limit else { return };
         if header + part.length() > limit {
             batch.split_last(limit);
         }
     }
 
-    /// Writes a message and says how much of it stands before the text.
-    fn write(&self, priority: Priority, part: Part<'_>, bytes: &mut Vec<u8>) -> usize {
-        let begin = bytes.len();
-        let message = Message { facility: priority.facility, part };
+    fn make_head(&mut self, priority: Priority) {
+        let mut head = std::mem::take(&mut self.head);
+        head.clear();
         // A Vec takes all that is written to it.
-        let _ = self.format(bytes, priority.severity.into(), message);
-        (bytes.len() - begin).saturating_sub(part.length())
+        let _ = self.format(&mut head, priority.severity.into(), priority.facility);
+        self.head = head;
+        self.head_of = Some(priority);
+    }
+
+    /// Writes the text, and what comes behind it.
+    fn finish(&self, part: Part<'_>, bytes: &mut Vec<u8>) {
+        match self.layout {
+            Layout::Text => {
+                part.append_to(bytes);
+                bytes.push(b'\n');
+            }
+            Layout::Json => {
+                part.pieces().into_iter().for_each(|piece| append_json_escaped(bytes, piece));
+                bytes.extend_from_slice(b"\"}\n");
+            }
+            Layout::Rfc3164 { .. } | Layout::Rfc5424 => part.append_to(bytes),
+        }
     }
 }
 
-impl LogFormat<Message<'_>> for Line {
+/// What stands before the text of a message that brought this facility, or none.
+impl LogFormat<Option<Facility>> for Line {
     fn format<W: Write>(
         &self,
         w: &mut W,
         severity: syslog::Severity,
-        message: Message<'_>,
+        facility: Option<Facility>,
     ) -> syslog::Result<()> {
-        self.write_to(w, severity, message).map_err(syslog::Error::Write)
+        self.write_head(w, severity, facility).map_err(syslog::Error::Write)
     }
 }
 
 impl Line {
-    fn write_to<W: Write>(
+    fn write_head<W: Write>(
         &self,
         w: &mut W,
         severity: syslog::Severity,
-        message: Message<'_>,
+        facility: Option<Facility>,
     ) -> io::Result<()> {
-        let facility = message.facility.unwrap_or(self.facility);
-        let name = || Severity::ALL[severity as usize].name().as_bytes();
+        let facility = facility.unwrap_or(self.facility);
+        let name = Severity::ALL[severity as usize].name();
         match self.layout {
             Layout::Text => {
                 w.write_all(&self.stamped)?;
-                w.write_all(name())?;
-                w.write_all(b": ")?;
-                message.part.write_to(w)?;
-                w.write_all(b"\n")
+                write!(w, "{name}: ")
             }
             Layout::Json => {
                 w.write_all(&self.stamped)?;
-                w.write_all(name())?;
-                write!(w, r#"","facility":"{facility}","message":""#)?;
-                message
-                    .part
-                    .pieces()
-                    .into_iter()
-                    .try_for_each(|piece| write_json_escaped(w, piece))?;
-                w.write_all(b"\"}\n")
+                write!(w, r#"{name}","facility":"{facility}","message":""#)
             }
             Layout::Rfc3164 { .. } | Layout::Rfc5424 => {
                 write!(w, "<{}>", facility.code() | severity as u8)?;
-                w.write_all(&self.stamped)?;
-                message.part.write_to(w)
+                w.write_all(&self.stamped)
             }
         }
     }
@@ -205,23 +218,22 @@ impl Line {
 
 /// Writes printable text as the inside of a JSON string, RFC 8259: nothing in it needs escaping
 /// but quotes, backslashes and tabs.
-fn write_json_escaped<W: Write>(w: &mut W, text: &[u8]) -> io::Result<()> {
+fn append_json_escaped(bytes: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     while let Some(at) = memchr::memchr3(b'"', b'\\', b'\t', rest) {
-        w.write_all(&rest[..at])?;
-        w.write_all(match rest[at] {
+        bytes.extend_from_slice(&rest[..at]);
+        bytes.extend_from_slice(match rest[at] {
             b'"' => b"\\\"",
             b'\\' => b"\\\\",
             _ => b"\\t",
-        })?;
+        });
         rest = &rest[at + 1..];
     }
-    w.write_all(rest)
+    bytes.extend_from_slice(rest);
 }
 
 fn json_escaped(text: &str) -> String {
     let mut escaped = Vec::new();
-    // A Vec takes all that is written to it.
-    let _ = write_json_escaped(&mut escaped, text.as_bytes());
+    append_json_escaped(&mut escaped, text.as_bytes());
     String::from_utf8(escaped).unwrap_or_default()
 }
