@@ -138,7 +138,8 @@ impl Framer {
         };
         let raw = &self.buffer[from..from + length];
         let text = Text::escape(raw, &mut self.escaped);
-        let escaped = text.as_bytes() != raw;
+        // Each escape makes it longer.
+        let escaped = text.as_bytes().len() > raw.len();
         Some(Record { priority, text, escaped, continued, continues })
     }
 

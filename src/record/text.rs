@@ -41,11 +41,21 @@ pub(crate) fn escape_str(text: &str) -> Vec<u8> {
 }
 
 /// Whether every byte is printable ASCII or a tab, and none a backslash: nearly all lines are,
-/// and these need no closer look. Written without an early exit, so that it is done many bytes
-/// at a time.
+/// and these need no closer look.
 fn is_plain_ascii(raw: &[u8]) -> bool {
+    let (blocks, rest) = raw.as_chunks::<BLOCK>();
+    // The last block may have bytes of the one before it.
+    let end = raw.last_chunk::<BLOCK>().map_or_else(|| are_plain(rest), |last| are_plain(last));
+    end && blocks.iter().all(|block| are_plain(block))
+}
+
+/// How many bytes are looked at in one go.
+const BLOCK: usize = 32;
+
+/// Without an early exit, so that a block is done with few instructions.
+fn are_plain(bytes: &[u8]) -> bool {
     let plain = |byte: u8| ((b' '..0x7f).contains(&byte) && byte != b'\\') || byte == b'\t';
-    raw.chunks(64).all(|chunk| chunk.iter().fold(true, |all, byte| all & plain(*byte)))
+    bytes.iter().fold(true, |all, byte| all & plain(*byte))
 }
 
 fn escape_into(raw: &[u8], out: &mut Vec<u8>) {
@@ -133,6 +143,17 @@ mod tests {
             (b"", ""),
         ] {
             assert_eq!(escaped(raw), text);
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_is_found_wherever_it_stands() {
+        for length in 1..3 * BLOCK {
+            for at in 0..length {
+                let mut raw = vec![b'a'; length];
+                raw[at] = 7;
+                assert_eq!(escaped(&raw).find(r"\x07"), Some(at), "of {length}");
+            }
         }
     }
 
