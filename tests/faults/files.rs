@@ -97,7 +97,8 @@ impl<'a> Disk<'a> {
 
 impl Drop for Disk<'_> {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+        let force = if cfg!(target_os = "linux") { "-l" } else { "-f" };
+        let _ = Command::new("umount").arg(force).arg(self.0).status();
     }
 }
 
@@ -400,7 +401,7 @@ fn suffers_errors(key: &str, what: &str, sync: &str, call: &str, rule: &str, tol
 }
 
 fn has_strace_or_skip() -> bool {
-    let here = Command::new("strace").arg("-V").output().is_ok();
+    let here = cfg!(target_os = "linux") && Command::new("strace").arg("-V").output().is_ok();
     let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
     assert!(here || !required, "strace is required, and is not here");
     if !here {

@@ -1,4 +1,4 @@
-//! The fault suite: what DESIGN calls promises, tried against real components that fail.
+//! The fault suite: what bdaemon promises, tried against real components that fail.
 //!
 //! A counted, checksummed load runs through each fault; afterwards what was written is compared
 //! with what arrived, and the outcome with what is promised. Each fault gives a row of

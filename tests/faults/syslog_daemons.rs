@@ -2,7 +2,7 @@
 //! of its own in the scratch directory.
 //!
 //! Where they are is looked for below the directory that `BDAEMON_SYSLOG_DAEMONS` names, or `/`:
-//! Debian lets only one of them be installed at a time, and `.ci/syslog-daemons` unpacks them all.
+//! Debian lets only one of them be installed at a time, and `scripts/syslog-daemons.sh` unpacks them all.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -114,12 +114,26 @@ pub(crate) fn versions() -> Vec<String> {
 }
 
 fn root() -> PathBuf {
-    std::env::var_os("BDAEMON_SYSLOG_DAEMONS").map_or_else(|| "/".into(), PathBuf::from)
+    let root = std::env::var_os("BDAEMON_SYSLOG_DAEMONS");
+    std::path::absolute(root.unwrap_or_else(|| "/".into())).unwrap()
+}
+
+/// Runs a command that may mount what it likes, seen by nobody else.
+fn own_mounts_on_linux() -> Command {
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command
 }
 
 /// Whether it is here; where it is not, the test is left out, and says so.
 fn is_here_or_skip(kind: Kind) -> bool {
-    let here = kind.version().is_some();
+    let mut here = kind.version().is_some();
+    if kind == Kind::Busybox {
+        here &= own_mounts_on_linux().arg("true").status().is_ok_and(|status| status.success());
+    }
     let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
     assert!(
         here || !required,
@@ -287,8 +301,7 @@ impl<'a> Syslogd<'a> {
     /// It knows no other socket than `/dev/log`, and so gets a `/dev` of its own.
     fn busybox(&self) -> Command {
         let script = r#"mount --bind "$1" /dev && exec "$0" syslogd -n -O "$2""#;
-        let mut command = Command::new("unshare");
-        command.arg(if geteuid().is_root() { "--mount" } else { "--mount --map-root-user" });
+        let mut command = own_mounts_on_linux();
         command.args(["sh", "-c", script]).arg(root().join(self.kind.place()));
         command.arg(self.path("dev")).arg(self.file());
         command

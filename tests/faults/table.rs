@@ -24,7 +24,7 @@ pub(crate) struct Row {
     pub(crate) key: String,
     /// What was done.
     pub(crate) fault: String,
-    /// What section 7 of the contract comes to in this case.
+    /// What that comes to, in words.
     pub(crate) promise: String,
     pub(crate) allowed: Allowed,
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Unpacks the syslog daemons of Debian into a directory, for the fault tests:
 #
-#   .ci/syslog-daemons DIRECTORY
+#   sh scripts/syslog-daemons.sh DIRECTORY
 #   BDAEMON_SYSLOG_DAEMONS=DIRECTORY cargo test --test faults
 #
 # They are not installed: only one of them can be, and it would be started. What they need besides
