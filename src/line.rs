@@ -95,28 +95,37 @@ impl Line {
 
     /// Sets the time of the messages that follow.
     pub(crate) fn stamp(&mut self, stamp: &Stamp) {
-        let Self { tag, sender: Sender { host, pid }, .. } = self;
+        self.stamped.clear();
+        self.head_of = None;
+        // A Vec takes all that is written to it.
+        let _ = self.write_stamped(stamp);
+    }
+
+    fn write_stamped(&mut self, stamp: &Stamp) -> io::Result<()> {
+        let Self { layout, tag, sender: Sender { host, pid }, stamped: w, .. } = self;
         let pipe = self.pipe.as_deref();
-        let text = match self.layout {
+        match layout {
             Layout::Text => {
                 let (pipe, dot) = pipe.map_or(("", ""), |name| (name, "."));
-                format!("{} {host} {tag}[{pid}] {pipe}{dot}", stamp.text())
+                write!(w, "{} {host} {tag}[{pid}] {pipe}{dot}", stamp.text())
             }
             Layout::Json => {
                 let pipe = pipe.map_or("null".to_owned(), |name| format!("\"{name}\""));
                 let host = json_escaped(host);
-                format!(r#"{{"time":"{}","host":"{host}","pipe":{pipe},"severity":""#, stamp.text())
+                write!(
+                    w,
+                    r#"{{"time":"{}","host":"{host}","pipe":{pipe},"severity":""#,
+                    stamp.text()
+                )
             }
             Layout::Rfc3164 { host: true } => {
-                format!("{} {host} {tag}[{pid}]: ", stamp.rfc3164())
+                write!(w, "{} {host} {tag}[{pid}]: ", stamp.rfc3164())
             }
-            Layout::Rfc3164 { host: false } => format!("{} {tag}[{pid}]: ", stamp.rfc3164()),
+            Layout::Rfc3164 { host: false } => write!(w, "{} {tag}[{pid}]: ", stamp.rfc3164()),
             Layout::Rfc5424 => {
-                format!("1 {} {host} {tag} {pid} {} - ", stamp.text(), pipe.unwrap_or("-"))
+                write!(w, "1 {} {host} {tag} {pid} {} - ", stamp.text(), pipe.unwrap_or("-"))
             }
-        };
-        self.stamped = text.into_bytes();
-        self.head_of = None;
+        }
     }
 
     /// Adds a record to the batch.

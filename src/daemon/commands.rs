@@ -137,6 +137,9 @@ impl Sender {
 impl Daemon {
     /// Does what the clients ask for. A stop is left to the caller.
     pub(super) fn answer_requests(&mut self) -> Option<StopRequest> {
+        if self.control.server.clients.is_empty() {
+            return None;
+        }
         let stamp = Stamp::now();
         let ids: Vec<_> = self.control.server.clients.iter().map(|client| client.id).collect();
         for id in ids {

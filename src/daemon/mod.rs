@@ -155,14 +155,15 @@ impl Daemon {
         log::info!("started and ready");
         self.relay.move_along(Instant::now(), &[]);
         loop {
-            let happened = match self.wait() {
+            let (signalled, happened) = match self.wait() {
                 Ok(happened) => happened,
                 Err(error) => {
                     log::error!("poll: {}", why(&error));
                     return self.stop("a failing poll(2)", None);
                 }
             };
-            let demands: Vec<_> = self.signals.pending().collect();
+            let demands: Vec<_> =
+                if signalled { self.signals.pending().collect() } else { Vec::new() };
             for demand in demands {
                 match demand {
                     Demand::Stop(signal) => return self.stop(signal, None),
@@ -185,15 +186,15 @@ impl Daemon {
         }
     }
 
-    /// Sleeps until something happens, moves records, and says at which of the descriptors of the
-    /// control socket something happened.
-    fn wait(&mut self) -> io::Result<Vec<bool>> {
+    /// Sleeps until something happens, moves records, and says whether there was a signal, and at
+    /// which of the descriptors of the control socket something happened.
+    fn wait(&mut self) -> io::Result<(bool, Vec<bool>)> {
         let wake = self.wake();
         let signals = (self.signals.as_fd(), PollFlags::POLLIN);
         let others: Vec<_> = [signals].into_iter().chain(self.control.server.interests()).collect();
         let mut happened = self.relay.turn(&others, wake)?;
-        happened.remove(0);
-        Ok(happened)
+        let signalled = happened.remove(0);
+        Ok((signalled, happened))
     }
 
     /// Looks, once a poll interval, whether pipes and targets are as they should be.

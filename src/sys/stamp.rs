@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use jiff::Zoned;
 use jiff::fmt::strtime;
+use jiff::fmt::temporal::DateTimePrinter;
+
+/// Microseconds, whether or not there are any.
+const RFC3339: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// The time at which bytes were read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +32,10 @@ impl Stamp {
     }
 
     fn of(time: Zoned) -> Self {
-        let rfc3339 = Arc::from(formatted("%Y-%m-%dT%H:%M:%S.%6f%:z", &time));
-        Self { time, rfc3339 }
+        let mut rfc3339 = String::with_capacity("2026-11-22T06:46:12.123456+01:00".len());
+        // A String takes all that is written to it.
+        let _ = RFC3339.print_timestamp_with_offset(&time.timestamp(), time.offset(), &mut rfc3339);
+        Self { time, rfc3339: Arc::from(rfc3339) }
     }
 
     /// `2026-11-22T06:46:12.123456+01:00`, as RFC 3339 and RFC 5424 have it.
@@ -39,13 +45,9 @@ impl Stamp {
 
     /// `Nov 22 06:46:12`, as RFC 3164 has it: the day padded with a space.
     pub(crate) fn rfc3164(&self) -> String {
-        formatted("%b %e %H:%M:%S", &self.time)
+        // Only an unknown directive is an error, and here is none.
+        strtime::format("%b %e %H:%M:%S", &self.time).unwrap_or_default()
     }
-}
-
-fn formatted(format: &str, time: &Zoned) -> String {
-    // Only an unknown directive is an error, and the two formats above have none.
-    strtime::format(format, time).unwrap_or_default()
 }
 
 #[cfg(test)]
