@@ -79,6 +79,12 @@ impl Batch {
     /// Notes that so many bytes were taken.
     pub(crate) fn advance_bytes(&mut self, count: usize) {
         self.partial += count;
+        if self.front + self.partial == self.bytes.len() {
+            // Everything: a file nearly always takes it at once.
+            self.delivered += std::mem::take(&mut self.records);
+            self.partial = 0;
+            self.messages.clear();
+        }
         while let Some(message) =
             self.messages.front().filter(|message| message.length <= self.partial)
         {
