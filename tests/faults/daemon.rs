@@ -100,11 +100,15 @@ fn a_daemon_that_is_killed_starts_again_without_help_and_loses_one_read_buffer_a
         *lost.entry((gap.faults.1, gap.writer / 2)).or_default() += gap.bytes(&written);
     }
     let most: u64 = lost.into_values().max().unwrap_or_default();
-    let allowed = Allowed { torn: 0, ..Allowed::to_lose_bytes(times * 2 * READ_BUFFER) };
+    for line in &tally.torn_lines {
+        assert!(line.matches("bdaemon[").count() <= 1, "nothing follows half a line: {line}");
+    }
+    // The system may cut a write(2) short, and half a line is there.
+    let allowed = Allowed { torn: times * 2, ..Allowed::to_lose_bytes(times * 2 * READ_BUFFER) };
     let row = row(
         "1",
         format!("SIGKILL and a start, {times} times; lost at most {most} bytes of a pipe at once"),
-        "starts without help; lost at most a read buffer a pipe each time",
+        "starts without help; lost at most a read buffer a pipe each time; half a line that a write was cut to stays, with an end of its own",
         allowed,
     );
     row.judge(&written, &tally, 0);
@@ -143,13 +147,14 @@ fn a_daemon_that_is_ended_loses_nothing_that_was_written_before_its_pipes_name_w
     let times = scaled(3, 20, 200);
     let (written, tally) = end_and_start(times, false);
     let after = tally.outcome(&written, 0).lost_nameless;
-    // A write(2) between the last read(2) and the close(2) finds a reader, and nobody reads it.
-    let at_risk = times * 4;
+    // A write(2) between the last read(2) and the close(2) finds a reader, and nobody reads it. A
+    // busy system may suspend the daemon between the two, and the pipe fills.
+    let at_risk = times * 2 * (64 << 10);
     row(
         "3",
         format!("TERM and a start, {times} times; {after} lost of those written after the name went"),
-        "nothing lost that was written before the pipe's name went; of those who write on, what they write in the moment in which it is closed",
-        Allowed { lost_nameless: at_risk, ..Allowed::NOTHING },
+        "nothing lost that was written before the pipe's name went; of those who write on, at most a pipe's content in the moment in which it is closed",
+        Allowed { lost: 0, ..Allowed::to_lose_bytes(at_risk) },
     )
     .judge(&written, &tally, 0);
 }

@@ -50,7 +50,7 @@ impl Allowed {
     pub(crate) const fn to_lose(records: u64) -> Self {
         Self {
             lost: records,
-            lost_nameless: 0,
+            lost_nameless: records,
             lost_bytes: u64::MAX,
             duplicated: 0,
             torn: 0,
