@@ -90,7 +90,9 @@ impl Kind {
             Self::Busybox => "BusyBox",
             Self::Inetutils => "inetutils",
         };
-        line.contains(expected).then_some(line)
+        // What follows is about how it was built.
+        let version = line.split(" compiled").next()?.split(" multi-call").next()?;
+        version.contains(expected).then(|| version.to_owned())
     }
 
     /// The program, which finds its libraries where it was unpacked.

@@ -16,7 +16,7 @@ use crate::syslog_daemons;
 
 /// The kinds of faults, in the order of the table: the first word of a row's key, and a heading.
 pub(crate) const KINDS: &[(&str, &str)] =
-    &[("1", "Syslog daemons and collectors"), ("3", "The daemon itself")];
+    &[("1", "Syslog daemons and collectors"), ("2", "Files"), ("3", "The daemon itself")];
 
 /// A fault, and what is promised of it.
 pub(crate) struct Row {
@@ -129,6 +129,10 @@ fn the_table_is_written() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     keys.sort();
+    for key in &keys {
+        let known = KINDS.iter().any(|(kind, _)| key.split('-').next() == Some(kind));
+        assert!(known, "{key} is of no kind");
+    }
     let mut table = format!("\nMeasured on {} on {}.\n", today(), system());
     for (kind, heading) in KINDS {
         let of_kind = |key: &&String| key.split('-').next() == Some(kind);
