@@ -72,11 +72,14 @@ pub(crate) fn measure(consumer: &Consumer, lines: &Arc<Lines>, writing: Writing)
     make_fifo(&site.fifo());
     let arrivals = Arrivals::of(consumer, &site, lines);
     let mut command = (consumer.command)(&site);
+    // A program that reads standard input would take a FIFO without a writer for one that has
+    // ended; one that opens the FIFO itself has to have done so before it can be written to.
+    let opened = open_writer(&site.fifo());
     let before = children();
     let mut child = Running::start(&mut command);
     // This process must not keep what the consumer reads from.
     drop(command);
-    let mut fifo = child.wait_for(|| open_writer(&site.fifo()));
+    let mut fifo = opened.unwrap_or_else(|| child.wait_for(|| open_writer(&site.fifo())));
     // It has started when it has taken the first line.
     let first = lines.first_length();
     fifo.write_all(&lines.bytes[..first]).unwrap();
