@@ -158,21 +158,14 @@ impl Pipe {
     pub(crate) fn open(path: &Path, rights: &Rights, starting: bool) -> Result<Self, PipeError> {
         let entry = Entry::at(path).map_err(PipeError::during("opening its directory"))?;
         let lock = open_lock(&entry, rights)?;
-        // Held until the reader is open: whoever gets it next finds that this one reads.
-        let patience = if starting { LOCK_PATIENCE } else { Duration::ZERO };
-        let held =
-            lock::exclusive_within(&lock.file, patience).map_err(PipeError::during("locking"))?;
-        if held.is_none() && starting {
-            log::warn!("{}: a writer holds the lock; taking the pipe without", path.display());
-        }
-        match Self::take(&entry, rights, &lock) {
+        match Self::take(&entry, rights, &lock, starting) {
             Ok((id, reader, keeper, origin)) => {
                 Ok(Self { path: path.to_owned(), id, reader, keeper: Some(keeper), lock, origin })
             }
             Err(error) => {
                 if lock.made {
                     // Only the pipe's error is worth telling.
-                    let _ = lock_entry(&entry).and_then(|entry| entry.unlink_if(lock.id));
+                    let _ = lock_entry(&entry).unlink_if(lock.id);
                 }
                 Err(error)
             }
@@ -183,7 +176,18 @@ impl Pipe {
         entry: &Entry,
         rights: &Rights,
         lock: &Lock,
+        starting: bool,
     ) -> Result<(FileId, File, File, Origin), PipeError> {
+        // Held until the reader is open: whoever gets it next finds that this one reads.
+        let patience = if starting { LOCK_PATIENCE } else { Duration::ZERO };
+        let held =
+            lock::exclusive_within(&lock.file, patience).map_err(PipeError::during("locking"))?;
+        if held.is_none() && starting {
+            log::warn!(
+                "{}: a writer holds the lock; taking the pipe without",
+                entry.path().display()
+            );
+        }
         let origin = match entry.stat().map_err(PipeError::during("stat"))? {
             Some(stat) if !entry::is_fifo(&stat) => {
                 return Err(PipeError::NotAFifo(entry::kind(&stat)));
@@ -256,7 +260,7 @@ impl Pipe {
     /// Gives the pipe other rights.
     pub(crate) fn set_rights(&self, rights: &Rights) -> io::Result<()> {
         rights.apply(&self.reader, rights.mode)?;
-        let lock = lock_entry(&Entry::at(&self.path)?)?;
+        let lock = lock_entry(&Entry::at(&self.path)?);
         match lock.open(OFlag::O_RDWR) {
             Ok(lock) => rights.apply(&lock, rights.of_lock()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -270,7 +274,7 @@ impl Pipe {
         let means = |entry: &Entry, id| {
             Ok::<_, io::Error>(entry.stat()?.is_some_and(|stat| FileId::of(&stat) == id))
         };
-        Ok(means(&entry, self.id)? && means(&lock_entry(&entry)?, self.lock.id)?)
+        Ok(means(&entry, self.id)? && means(&lock_entry(&entry), self.lock.id)?)
     }
 
     /// Makes the pipe again after its name was removed or taken by something else, and gives
@@ -303,7 +307,7 @@ impl Pipe {
             let _ = entry.unlink_if(self.id);
         }
         if self.lock.made {
-            let _ = lock_entry(&entry).and_then(|lock| lock.unlink_if(self.lock.id));
+            let _ = lock_entry(&entry).unlink_if(self.lock.id);
         }
     }
 
@@ -313,7 +317,7 @@ impl Pipe {
         self.keeper = None;
         let entry = Entry::at(&self.path)?;
         entry.unlink_if(self.id)?;
-        lock_entry(&entry)?.unlink_if(self.lock.id)
+        lock_entry(&entry).unlink_if(self.lock.id)
     }
 }
 
@@ -327,14 +331,14 @@ fn id_of(file: &File) -> Result<FileId, PipeError> {
     stat::fstat(file).map(|stat| FileId::of(&stat)).map_err(PipeError::during("fstat"))
 }
 
-fn lock_entry(pipe: &Entry) -> io::Result<Entry> {
+fn lock_entry(pipe: &Entry) -> Entry {
     let path = config::lock_path(pipe.path());
     pipe.sibling(path.file_name().unwrap_or_default())
 }
 
 /// Opens the lock file, or makes it. Its rights are left for [`claim_lock`].
 fn open_lock(pipe: &Entry, rights: &Rights) -> Result<Lock, PipeError> {
-    let lock = lock_entry(pipe).map_err(PipeError::during("opening its directory"))?;
+    let lock = lock_entry(pipe);
     let wrong = |what: String| PipeError::Lock { path: lock.path().to_owned(), what };
     match lock.create_regular(OFlag::O_RDWR, 0o600) {
         Ok(file) => return Lock::new(file, true),
@@ -385,7 +389,7 @@ fn displace(entry: &Entry) -> Result<(), PipeError> {
     for number in 1..=DISPLACED_MAX {
         let mut displaced = name.clone();
         displaced.push(format!(".displaced.{number}"));
-        let to = entry.sibling(&displaced).map_err(PipeError::during("opening its directory"))?;
+        let to = entry.sibling(&displaced);
         if to.stat().map_err(PipeError::during("stat"))?.is_none() {
             entry.rename(&to).map_err(PipeError::during("renaming what is in its place"))?;
             log::warn!(

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{self, AtFlags, OFlag};
@@ -19,7 +20,7 @@ use nix::unistd::{self, Gid, Uid, UnlinkatFlags};
 /// A directory and a name in it.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    directory: OwnedFd,
+    directory: Rc<OwnedFd>,
     name: OsString,
     path: PathBuf,
 }
@@ -72,17 +73,18 @@ impl Entry {
             return Err(Errno::EISDIR.into());
         };
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let directory = fcntl::open(parent, flags, Mode::empty())?;
+        let directory = Rc::new(fcntl::open(parent, flags, Mode::empty())?);
         Ok(Self { directory, name: name.to_owned(), path: path.to_owned() })
     }
 
-    /// Another name in the same directory.
-    pub(crate) fn sibling(&self, name: &OsStr) -> io::Result<Self> {
-        Ok(Self {
-            directory: self.directory.try_clone()?,
+    /// Another name in the same directory. It takes no descriptor, since it may be needed for
+    /// tidying up when there are none left.
+    pub(crate) fn sibling(&self, name: &OsStr) -> Self {
+        Self {
+            directory: self.directory.clone(),
             name: name.to_owned(),
             path: self.path.with_file_name(name),
-        })
+        }
     }
 
     /// The path, for messages.
