@@ -134,7 +134,10 @@ impl Target for LogFile {
     }
 
     fn discard(&mut self) {
-        if self.open.made {
+        // This daemon has not written to it. Another one may have, that started at the same moment
+        // and found the file there.
+        let empty = self.open.file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        if self.open.made && empty {
             // Only the start-up's error is worth telling.
             let _ = Entry::at(&self.path).and_then(|entry| entry.unlink_if(self.open.id));
         }
