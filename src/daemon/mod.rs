@@ -41,7 +41,7 @@ use crate::sys::account::Identity;
 use crate::sys::signals::{Demand, Signals};
 use crate::sys::socket::Listener;
 use crate::sys::stamp::Stamp;
-use crate::sys::why;
+use crate::sys::{lacks_descriptors, why};
 
 const PROGRAM: &str = "bdaemon";
 
@@ -207,9 +207,17 @@ impl Daemon {
             if !inlet.was_active() {
                 log::debug!("pipe not ready: {name}");
             }
-            if inlet.pipe.is_in_place().unwrap_or(false) {
-                inlet.remake_failed = false;
-                continue;
+            match inlet.pipe.is_in_place() {
+                Ok(true) => {
+                    inlet.remake_failed = false;
+                    continue;
+                }
+                // Nobody has touched it, as far as can be told.
+                Err(error) if lacks_descriptors(&error) => {
+                    log::debug!("pipe {name}: looking at {path}: {}", why(&error));
+                    continue;
+                }
+                Ok(false) | Err(_) => {}
             }
             match inlet.pipe.remake(&inlet.rights) {
                 Ok(None) => log::warn!("pipe {name}: the lock of {path} was gone; made again"),

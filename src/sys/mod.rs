@@ -18,3 +18,10 @@ pub(crate) fn why(error: &io::Error) -> String {
     let system = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_owned());
     system.unwrap_or_else(|| error.to_string())
 }
+
+/// Whether it failed because this process, or the system, has no descriptors left.
+pub(crate) fn lacks_descriptors(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|number| matches!(Errno::from_raw(number), Errno::EMFILE | Errno::ENFILE))
+}
