@@ -124,6 +124,12 @@ impl Service {
         self.daemon(pid_file)
     }
 
+    /// Moves the pid file, and starts.
+    fn start_as(&self, pid_file: &str) -> Daemon<'_> {
+        self.configure(pid_file);
+        self.start(pid_file)
+    }
+
     fn daemon(&self, pid_file: &str) -> Daemon<'_> {
         let pid = read_pid(&self.site.path("run").join(pid_file)).expect("a pid file");
         Daemon { site: &self.site, pid, child: None }
@@ -342,11 +348,10 @@ fn a_stale_pid_file_is_in_nobodys_way() {
 fn a_moved_pid_file_is_found_where_the_daemon_has_it() {
     for shell in shells() {
         let service = Service::new(shell);
-        service.configure("bdaemon/other.pid");
-        let first = service.start("bdaemon/other.pid");
+        let first = service.start_as("bdaemon/other.pid");
         assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", first.pid));
 
-        // Moved while it runs: the daemon keeps the one that it has, and is found there.
+        // Moved while it runs: the daemon keeps the one that it has, and is found.
         service.configure("bdaemon/third.pid");
         assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", first.pid));
         service.does("restart");
@@ -365,9 +370,50 @@ fn a_moved_pid_file_is_found_where_the_daemon_has_it() {
         assert!(!fourth.is_running());
 
         service.rc_conf("bdaemon_enable=YES\n");
-        service.configure("bdaemon/with space.pid");
+        let fifth = service.start_as("bdaemon/with space.pid");
+        service.does("stop");
+        assert!(!fifth.is_running());
+        service.configure("bdaemon/back\\\\slash.pid");
         let complaint = service.refuses("start");
-        assert!(complaint.contains("with space.pid"), "{complaint}");
+        assert!(complaint.contains("pid_file") && complaint.contains("plainer"), "{complaint}");
+    }
+}
+
+/// It lies in a directory of the daemon's user, and rc.subr(8) evaluates, as root, what it finds in a
+/// pid file.
+#[test]
+fn what_stands_in_the_daemons_pid_file_is_never_run() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let daemon = service.start(PID_FILE);
+        let pid_file = service.site.path("run").join(PID_FILE);
+        let (trace, pid) = (service.site.path("run/trace"), daemon.pid);
+        let command = format!("$(touch${{IFS}}{})", trace.display());
+        fs::write(&pid_file, format!("{pid}{command}\n")).unwrap();
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {pid}.\n"));
+        service.does("stop");
+        assert!(!daemon.is_running());
+
+        // There already when the service looks for the pid of what it has started.
+        let program = service.site.path("local/sbin/quick");
+        fs::write(
+            &program,
+            format!(
+                "#!/bin/sh\n{BDAEMON} \"$@\" || exit\n\
+                 case \" $* \" in *' -t '*) exit ;; esac\n\
+                 mv {pid_file} {pid_file}.real\nprintf '%s\\n' '1{command}' >{pid_file}\n",
+                pid_file = pid_file.display()
+            ),
+        )
+        .unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let conf = format!("bdaemon_enable=YES\nbdaemon_program={}\n", program.display());
+        service.rc_conf(&conf);
+        let complaint = service.refuses("start");
+        assert!(complaint.contains("no pid in"), "{complaint}");
+        let _daemon = service.daemon("bdaemon/bdaemon.pid.real");
+        service.run("status");
+        assert!(!trace.exists(), "{shell:?}");
     }
 }
 
