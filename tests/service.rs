@@ -6,7 +6,8 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use common::{BDAEMON, BDAEMONCTL, Daemon, Site, described, mode, read_pid, text, wait_for};
@@ -431,10 +432,20 @@ fn the_runtime_directory_belongs_to_the_configured_user() {
         fs::write(&config, String::from("user = \"nobody\"\n") + &text).unwrap();
         let _daemon = service.start(PID_FILE);
         let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
-        let owner = fs::metadata(service.site.path("run/bdaemon")).unwrap();
-        assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), nobody.uid.as_raw());
-        assert_eq!(std::os::unix::fs::MetadataExt::gid(&owner), nobody.gid.as_raw());
+        let directory = service.site.path("run/bdaemon");
+        let owner_of = |path: &Path| fs::metadata(path).unwrap().uid();
+        assert_eq!(owner_of(&directory), nobody.uid.as_raw());
+        assert_eq!(fs::metadata(&directory).unwrap().gid(), nobody.gid.as_raw());
+
+        // Another user from the next start on; the daemon that runs has its files to remove.
+        let other = fs::read_to_string(&config).unwrap().replace("nobody", "daemon");
+        fs::write(&config, other).unwrap();
+        assert_eq!(service.run("configtest").code, 0);
+        assert_eq!(owner_of(&directory), nobody.uid.as_raw(), "a check changes nothing");
         service.does("stop");
-        assert_eq!(fs::read_dir(service.site.path("run/bdaemon")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+        let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+        service.run("configtest");
+        assert_eq!(owner_of(&directory), daemon.uid.as_raw());
     }
 }
