@@ -108,10 +108,12 @@ bench-instructions:
 bench-instructions-update:
 	BENCH_INSTRUCTIONS=update $(MAKE) bench-instructions
 
-# Builds nothing that `make build` has built, so that root need not have a compiler.
-install: $(BUILD) install-files
+# A make of its own for the files: with -j, they would not wait for the programs.
+install: $(BUILD)
+	$(MAKE) install-files
 
-# The one list of what is installed: the port and the package install through it.
+# The one list of what is installed: the port and the package install through it, and so does a root
+# without a compiler, when someone has run make.
 install-files:
 	$(INSTALL) -d "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(ETCDIR)/rc.d" \
 	    "$(DESTDIR)$(ETCDIR)/newsyslog.conf.d" "$(DESTDIR)$(ETCDIR)/syslog.d" \
@@ -120,6 +122,7 @@ install-files:
 	    "$(DESTDIR)$(SHAREDIR)/fish/vendor_completions.d" \
 	    "$(DESTDIR)$(SHAREDIR)/zsh/site-functions" "$(DESTDIR)$(RUNDIR)"
 	$(INSTALL) -m 555 "$(BUILT)/bdaemon" "$(BUILT)/bdaemonctl" "$(DESTDIR)$(SBINDIR)"
+	rm -f "$(DESTDIR)$(ETCDIR)/rc.d/bdaemon"
 	sed "s|%%PREFIX%%|$(PREFIX)|g" rc.d/bdaemon.in >"$(DESTDIR)$(ETCDIR)/rc.d/bdaemon"
 	chmod 555 "$(DESTDIR)$(ETCDIR)/rc.d/bdaemon"
 	$(INSTALL) -m 644 conf/bdaemon.toml.sample "$(DESTDIR)$(ETCDIR)"

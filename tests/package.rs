@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,18 +33,22 @@ fn makes() -> Vec<&'static str> {
 /// Runs `make install-files` of the programs under test into a stage.
 fn stage(make: &str) -> TempDir {
     let stage = tempfile::tempdir().unwrap();
+    install(make, stage.path());
+    stage
+}
+
+fn install(make: &str, stage: &Path) {
     let built = Path::new(BDAEMON).parent().unwrap().display();
     let output = Command::new(make)
         .current_dir(PROJECT)
         .env_remove("MAKEFLAGS")
         .env_remove("MAKELEVEL")
         .arg("install-files")
-        .args([format!("BUILT={built}"), format!("DESTDIR={}", stage.path().display())])
+        .args([format!("BUILT={built}"), format!("DESTDIR={}", stage.display())])
         .args(["PREFIX=/usr/local", "FREEBSD="])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", described(&output));
-    stage
 }
 
 /// The files and empty directories below `root`, as they are called on the target system.
@@ -108,6 +112,43 @@ fn modes_are_those_of_programs_scripts_manuals_and_samples() {
             let owner = fs::metadata(&staged).unwrap().uid();
             assert_eq!(owner, nix::unistd::geteuid().as_raw(), "{make}: {name}");
         }
+    }
+}
+
+/// No file is written into that only root could write into: an ordinary user stages as well.
+#[test]
+fn what_is_installed_is_installed_again_over_itself() {
+    let staged = stage(makes()[0]);
+    let script = staged.path().join("usr/local/etc/rc.d/bdaemon");
+    let first = fs::metadata(&script).unwrap().ino();
+    let kept = fs::File::open(&script).unwrap();
+    install(makes()[0], staged.path());
+    assert_ne!(fs::metadata(&script).unwrap().ino(), first, "a new file");
+    drop(kept);
+}
+
+/// The programs are there before the files are installed, with any number of jobs.
+#[test]
+fn a_parallel_make_installs_what_it_has_built() {
+    for make in makes() {
+        let (stage, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let cargo = target.path().join("cargo");
+        let script = "#!/bin/sh\nsleep 1\nmkdir \"$CARGO_TARGET_DIR/release\"\n\
+                      cd \"$CARGO_TARGET_DIR/release\" && touch bdaemon bdaemonctl\n";
+        fs::write(&cargo, script).unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let output = Command::new(make)
+            .current_dir(PROJECT)
+            .env_remove("MAKEFLAGS")
+            .env_remove("MAKELEVEL")
+            .args(["-j4", "install", "PREFIX=/usr/local", "FREEBSD="])
+            .arg(format!("CARGO={}", cargo.display()))
+            .arg(format!("TARGET={}", target.path().display()))
+            .arg(format!("DESTDIR={}", stage.path().display()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{make}: {}", described(&output));
+        assert_eq!(tree(stage.path()), listed(PORT_LIST), "{make}");
     }
 }
 
