@@ -9,6 +9,10 @@ set -eu
 
 cd "$(dirname "$0")/.."
 
+# Lists are sorted the same everywhere.
+LC_ALL=C
+export LC_ALL
+
 usage() {
     echo "usage: port.sh update | check | dist DISTDIR | distfiles DISTDIR" >&2
     exit 64
@@ -105,18 +109,20 @@ check() {
     done
 }
 
-# The files of the project but for the port, which has the archive's checksum.
-sources() {
-    if git rev-parse --git-dir >/dev/null 2>&1; then
-        git ls-files
+# Lists the files of the project, but for the one with the archive's checksum, in the scratch
+# directory. A tree without a repository of its own may lie in somebody else's.
+list_sources() {
+    if [ -e .git ] && command -v git >/dev/null; then
+        git ls-files >"$scratch/files"
     else
-        find . -type f ! -path './target/*' | sed 's|^\./||'
-    fi | grep -v '^port/' | sort
+        find . -type f ! -path './target/*' ! -path './.git/*' | sed 's|^\./||' >"$scratch/files"
+    fi
+    grep -v '^port/distinfo$' "$scratch/files" | sort >"$scratch/sources"
 }
 
 dist() {
     mkdir -p "$1" "$scratch/bdaemon-$version"
-    sources >"$scratch/sources"
+    list_sources
     tar -cf - -T "$scratch/sources" | tar -xf - -C "$scratch/bdaemon-$version"
     tar -cf - -C "$scratch" "bdaemon-$version" | gzip -9n >"$scratch/$archive"
     mv "$scratch/$archive" "$1/$archive"
@@ -131,8 +137,8 @@ dist() {
 }
 
 distfiles() {
-    dist "$1"
     update
+    dist "$1"
     mkdir -p "$1/rust/crates"
     crates | while read -r name number _; do
         crate=$(fetched "$name-$number.crate") || exit 1
