@@ -34,12 +34,8 @@ struct Bar {
     own: bool,
     user: f64,
     system: f64,
-}
-
-impl Bar {
-    fn total(&self) -> f64 {
-        self.user + self.system
-    }
+    /// The median of both together, which is not the sum of their medians.
+    total: f64,
 }
 
 pub(crate) fn draw(work: &Work) -> String {
@@ -53,7 +49,7 @@ fn write_chart(w: &mut String, work: &Work) -> std::fmt::Result {
     let groups = [("into a file", Output::Files), ("into a local syslog socket", Output::Socket)];
     let groups = groups.map(|(title, output)| (title, bars(work, output)));
     let all = || groups.iter().flat_map(|(_, bars)| bars);
-    let most = all().map(Bar::total).fold(f64::MIN_POSITIVE, f64::max);
+    let most = all().map(|bar| bar.total).fold(f64::MIN_POSITIVE, f64::max);
     let height = 84.0 + all().count() as f64 * STEP + groups.len() as f64 * 34.0;
     let title = format!("CPU seconds for {} {}", thousands(work.lines.count), work.lines.name);
     writeln!(
@@ -100,10 +96,11 @@ fn bars(work: &Work, output: Output) -> Vec<Bar> {
                 own: consumer.is_bdaemon(),
                 user: median(|sample| sample.user),
                 system: median(|sample| sample.system),
+                total: median(Sample::cpu),
             }
         })
         .collect();
-    bars.sort_by(|one, other| one.total().total_cmp(&other.total()));
+    bars.sort_by(|one, other| one.total.total_cmp(&other.total));
     bars
 }
 
@@ -121,6 +118,6 @@ fn write_bar(w: &mut String, bar: &Bar, y: f64, scale: f64) -> std::fmt::Result 
         bar.name,
         LEFT + user,
         LEFT + user + system + 8.0,
-        bar.total()
+        bar.total
     )
 }
