@@ -106,6 +106,7 @@ repo() {
     cat <<END
 
 To install from it, as root: put this into /usr/local/etc/pkg/repos/bdaemon.conf,
+in a directory that has to be made first on a new system,
 
     bdaemon: {
         url: "$url",
