@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::common::{self, wait_for};
 
 /// What every record begins with, wherever it arrives.
-const MARK: &str = "#load ";
+pub(crate) const MARK: &str = "#load ";
 
 /// The longest that every system writes atomically, newline included.
 pub(crate) const PIPE_BUF_LEAST: usize = 512;
@@ -61,11 +61,19 @@ pub(crate) struct Plan {
     pub(crate) pause: Option<Duration>,
     /// Whether each opens the pipe for every record, as a shell's `>` does.
     pub(crate) opens_each_time: bool,
+    /// Whether each writes its records byte by byte. They mix with what others write.
+    pub(crate) byte_by_byte: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { writers: 4, longest: PIPE_BUF_LEAST - 1, pause: None, opens_each_time: false }
+        Self {
+            writers: 4,
+            longest: PIPE_BUF_LEAST - 1,
+            pause: None,
+            opens_each_time: false,
+            byte_by_byte: false,
+        }
     }
 }
 
@@ -77,7 +85,8 @@ impl Plan {
             format!("one each {} ms", pause.as_millis())
         });
         let opening = if self.opens_each_time { ", opening each time" } else { "" };
-        format!("{writers} writers, {pace}{opening}")
+        let bytes = if self.byte_by_byte { ", byte by byte" } else { "" };
+        format!("{writers} writers, {pace}{opening}{bytes}")
     }
 }
 
@@ -92,6 +101,8 @@ pub(crate) struct Load {
 
 struct Shared {
     over: AtomicBool,
+    /// Not even what was begun is to be finished.
+    given_up: AtomicBool,
     writers: Vec<Progress>,
 }
 
@@ -107,7 +118,11 @@ impl Load {
     pub(crate) fn start(pipes: &[PathBuf], plan: Plan) -> Self {
         let count = plan.writers * pipes.len();
         let writers = (0..count).map(|_| Progress::default()).collect();
-        let shared = Arc::new(Shared { over: AtomicBool::new(false), writers });
+        let shared = Arc::new(Shared {
+            over: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+            writers,
+        });
         let threads = (0..count)
             .map(|id| {
                 let pipe = pipes[id / plan.writers].clone();
@@ -156,6 +171,9 @@ impl Load {
     /// Ends the writers, each after a whole record.
     pub(crate) fn end(mut self) -> Written {
         self.shared.over.store(true, Ordering::SeqCst);
+        wait_for("the writers to end", || {
+            self.threads.iter().all(JoinHandle::is_finished).then_some(())
+        });
         let threads = std::mem::take(&mut self.threads);
         let unsure = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
         let counts = self.shared.writers.iter().map(|w| w.written.load(Ordering::SeqCst)).collect();
@@ -166,6 +184,7 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::SeqCst);
+        self.shared.given_up.store(true, Ordering::SeqCst);
         for thread in std::mem::take(&mut self.threads) {
             let _ = thread.join();
         }
@@ -185,7 +204,9 @@ impl Writer {
     fn run(mut self) -> Vec<u64> {
         for number in 0.. {
             let line = record(self.id, number, self.plan.longest) + "\n";
-            if !self.write(line.as_bytes()) {
+            let piece = if self.plan.byte_by_byte { 1 } else { line.len() };
+            let mut pieces = line.as_bytes().chunks(piece).enumerate();
+            if !pieces.all(|(place, piece)| self.write(piece, place > 0)) {
                 break;
             }
             // Looked at after the write: if the name is still there, the write was over before it
@@ -208,10 +229,16 @@ impl Writer {
         &self.shared.writers[self.id]
     }
 
-    /// Writes a record in one write(2) as soon as the pipe takes it, or gives up when all is over.
-    /// A pipe takes all of so few bytes or nothing.
-    fn write(&mut self, line: &[u8]) -> bool {
-        while !self.shared.over.load(Ordering::SeqCst) {
+    /// Whether nothing more is to be written; a record that was begun is finished before.
+    fn is_over(&self, begun: bool) -> bool {
+        let end = if begun { &self.shared.given_up } else { &self.shared.over };
+        end.load(Ordering::SeqCst)
+    }
+
+    /// Writes a record or a piece of it in one write(2) as soon as the pipe takes it, or gives up
+    /// when all is over. A pipe takes all of so few bytes or nothing.
+    fn write(&mut self, line: &[u8], begun: bool) -> bool {
+        while !self.is_over(begun) {
             let Some(mut file) = self.file.take().or_else(|| self.open()) else {
                 self.progress().waits.store(true, Ordering::SeqCst);
                 thread::sleep(Duration::from_millis(1));
@@ -283,7 +310,7 @@ impl Written {
     }
 }
 
-/// What became of a load.
+/// What became of a load, or of several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// Records that write(2) took.
@@ -303,6 +330,20 @@ pub(crate) struct Outcome {
     pub(crate) lost_nameless: u64,
     /// Bytes of the lost ones, as they were written.
     pub(crate) lost_bytes: u64,
+}
+
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.written += other.written;
+        self.delivered += other.delivered;
+        self.held += other.held;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.torn += other.torn;
+        self.disordered += other.disordered;
+        self.lost_nameless += other.lost_nameless;
+        self.lost_bytes += other.lost_bytes;
+    }
 }
 
 /// Counts records as they are found where they were to go.

@@ -19,8 +19,12 @@ mod common;
 mod daemon;
 mod files;
 mod load;
+mod resources;
+mod soak;
 mod syslog_daemons;
 mod table;
+mod twins;
+mod writers;
 
 /// How far the faults go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,8 +15,14 @@ use crate::load::{Outcome, Tally, Written};
 use crate::syslog_daemons;
 
 /// The kinds of faults, in the order of the table: the first word of a row's key, and a heading.
-pub(crate) const KINDS: &[(&str, &str)] =
-    &[("1", "Syslog daemons and collectors"), ("2", "Files"), ("3", "The daemon itself")];
+pub(crate) const KINDS: &[(&str, &str)] = &[
+    ("1", "Syslog daemons and collectors"),
+    ("2", "Files"),
+    ("3", "The daemon itself"),
+    ("4", "Writers"),
+    ("5", "Resources"),
+    ("7", "Two daemons at once"),
+];
 
 /// A fault, and what is promised of it.
 pub(crate) struct Row {
@@ -78,16 +84,26 @@ impl Row {
     /// not kept.
     pub(crate) fn judge(&self, written: &Written, tally: &Tally, held: u64) -> Outcome {
         let outcome = tally.outcome(written, held);
-        self.note(&written.described(), written.begun, &outcome);
+        self.judge_outcome(&written.described(), written.begun, &outcome, &tally.torn_lines);
+        outcome
+    }
+
+    /// As [`Row::judge`], of what was counted already.
+    pub(crate) fn judge_outcome(
+        &self,
+        load: &str,
+        begun: Instant,
+        outcome: &Outcome,
+        torn_lines: &[String],
+    ) {
+        self.note(load, begun, outcome);
         assert!(outcome.delivered > 0, "{}: nothing arrived at all", self.fault);
         assert!(
-            self.allowed.covers(&outcome),
-            "{}: promised is: {}\n{outcome:?}\n{:?}",
+            self.allowed.covers(outcome),
+            "{}: promised is: {}\n{outcome:?}\n{torn_lines:?}",
             self.fault,
             self.promise,
-            tally.torn_lines
         );
-        outcome
     }
 
     /// Notes what was measured.
