@@ -5,6 +5,7 @@
 #   make check                    formatting, lints, documentation, tests
 #   make check-faults             every fault, the whole way; writes the table of docs/reliability.md
 #   make bench                    against others, which scripts/bench-peers.sh installs; takes long
+#   make bench-scaling            the set-ups of docs/scaling.md, and many pipes
 #   make bench-instructions       whether records have become dearer; needs valgrind
 #   make                          the programs as they are installed
 #   make install PREFIX=/usr/local DESTDIR=
@@ -101,6 +102,14 @@ bench:
 	BDAEMON_CONFIG="$(ETCDIR)/bdaemon.toml" CARGO_TARGET_DIR="$(TARGET)" \
 	    $(CARGO) bench --locked --bench compare
 
+# As bench; needs the syslog daemons of Debian, as check-faults does.
+bench-scaling:
+	test -d "$(SYSLOG_DAEMONS)" || sh scripts/syslog-daemons.sh "$(SYSLOG_DAEMONS)"
+	BDAEMON_TEST_TOOLS=required BDAEMON_SYSLOG_DAEMONS="$(SYSLOG_DAEMONS)" \
+	CARGO_TARGET_DIR="$(TARGET)" \
+	    $(CARGO) test --locked --release --test scaling -- --ignored --nocapture \
+	    the_figures_are_written
+
 bench-instructions:
 	BDAEMON_CONFIG="$(ETCDIR)/bdaemon.toml" CARGO_TARGET_DIR="$(TARGET)" \
 	    $(CARGO) bench --locked --bench instructions
@@ -190,6 +199,6 @@ clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
 .PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
-    check-freebsd check-faults bench bench-instructions bench-instructions-update install \
+    check-freebsd check-faults bench bench-scaling bench-instructions bench-instructions-update install \
     install-files uninstall completions package repo have-pkg dist port-distfiles port-update \
     check-port clean
