@@ -4,7 +4,6 @@
 //! does; [`Change::commit`] cannot fail. Pipes and targets that are the same before and after are
 //! not touched.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -24,8 +23,6 @@ use crate::target::Destination;
 
 /// What is open that was not before, and what is kept.
 pub(super) struct Change {
-    /// A descriptor to spare: undoing the rest takes one, also when there are no others left.
-    spare: File,
     outlets: Vec<Outlet>,
     pipes: Vec<Planned>,
 }
@@ -52,8 +49,7 @@ impl Change {
         identity: Option<&Identity>,
         starting: bool,
     ) -> Result<Self, StartError> {
-        let spare = File::open("/dev/null").map_err(StartError::os("/dev/null"))?;
-        let mut change = Self { spare, outlets: Vec::new(), pipes: Vec::new() };
+        let mut change = Self { outlets: Vec::new(), pipes: Vec::new() };
         match change.open(relay, config, identity, starting) {
             Ok(()) => Ok(change),
             Err(error) => {
@@ -110,7 +106,6 @@ impl Change {
     /// Makes everything as it was. What fails now is not worth more words than the error that led
     /// here.
     pub(super) fn undo(self, relay: &Relay) {
-        drop(self.spare);
         for mut outlet in self.outlets {
             outlet.discard();
         }

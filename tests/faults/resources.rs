@@ -189,7 +189,7 @@ fn greedy_clients(site: &Site, count: u64) -> Vec<Talk> {
     let greedy = |_| {
         let mut talk = Talk::connect(site);
         for _ in 0..8 {
-            talk.say("{\"command\":\"tail\",\"records\":1024}\n").unwrap();
+            talk.say("{\"command\":\"tail\",\"lines\":1024}\n").unwrap();
         }
         talk
     };
@@ -199,6 +199,8 @@ fn greedy_clients(site: &Site, count: u64) -> Vec<Talk> {
 /// Runs a load on a daemon that may take no more memory than is documented, with a target that takes
 /// nothing, the worst records, and so many clients.
 fn stays_within_its_memory(key: &str, clients: u64) {
+    // In KiB, of each client, of the more that waits for it.
+    const UNREAD: u64 = 64;
     let site = Site::new();
     let stuck = UnixDatagram::bind(site.syslog_socket()).unwrap();
     let syslog =
@@ -213,10 +215,14 @@ fn stays_within_its_memory(key: &str, clients: u64) {
     let daemon = site.start_with(&mut under_limits(&site, &limits));
     let pipes = [site.pipe(), site.path("stuck.pipe")];
     let load = Load::start(&pipes, Plan { longest: 400, ..Plan::default() });
-    let greedy = greedy_clients(&site, clients);
     write_the_worst(&site.path("worst.pipe"), scaled(10, 100, 1000));
     load.wait_more(1000);
-    let most = mapped(&daemon);
+    let greedy = greedy_clients(&site, clients);
+    let most = wait_for("answers that nobody reads", || {
+        let now = mapped(&daemon);
+        (now >= before + clients * UNREAD).then_some(now)
+    });
+    load.wait_more(1000);
     drop(greedy);
     let mut tally = Tally::default();
     let over = AtomicBool::new(false);

@@ -148,6 +148,8 @@ fn a_writer_that_is_killed_in_the_middle_of_a_record_costs_no_other_writer_anyth
 fn writers_that_never_close_cost_nobody_anything_and_keep_no_daemon_from_stopping() {
     let count = scaled(100, 200, 200);
     let site = Site::new();
+    // A stop that waited for them would be noticed.
+    site.configure(&format!("stop_timeout = \"1h\"\n{}", site.plain()));
     let daemon = site.start();
     let idle: Vec<_> = (0..count).map(|_| site.open_pipe("in.pipe")).collect();
     let load = Load::start(&[site.pipe()], Plan::default());
