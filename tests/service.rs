@@ -150,6 +150,14 @@ impl Service {
     }
 }
 
+/// A test that fails between a start and [`Service::daemon`] leaves none running either.
+impl Drop for Service {
+    fn drop(&mut self) {
+        let program = self.site.path("local/sbin/bdaemon");
+        let _ = Command::new("pkill").args(["-KILL", "-f"]).arg(program).status();
+    }
+}
+
 const PID_FILE: &str = "bdaemon/bdaemon.pid";
 
 #[test]
@@ -455,5 +463,26 @@ fn the_runtime_directory_belongs_to_the_configured_user() {
         service.rc_conf("bdaemon_enable=YES\nbdaemon_user=nobody\n");
         service.run("configtest");
         assert_eq!(owner_of(&directory), nobody.uid.as_raw(), "whom rc.subr runs it as");
+    }
+}
+
+#[test]
+fn a_daemon_that_was_started_by_hand_is_the_services_too() {
+    for shell in shells() {
+        let service = Service::new(shell);
+        let killed = service.start(PID_FILE);
+        kill(common::pid_of(killed.pid), Signal::SIGKILL).unwrap();
+        wait_for("its end", || (!killed.is_running()).then_some(()));
+
+        let by_hand = Command::new(service.site.path("local/sbin/bdaemon"))
+            .arg("-c")
+            .arg(service.site.path("local/etc/bdaemon.toml"))
+            .status();
+        assert!(by_hand.unwrap().success());
+        let daemon = service.daemon(PID_FILE);
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {}.\n", daemon.pid));
+        assert!(service.refuses("start").contains("already running"));
+        service.does("stop");
+        assert!(!daemon.is_running());
     }
 }
