@@ -333,8 +333,10 @@ fn reopen_takes_up_a_rotated_log() {
         service.write("new\n");
         service.wait_log("info: new\n");
         service.does("stop");
-        let dead = service.refuses("reopen");
-        assert!(dead.contains("not running?"), "{dead}");
+        for verb in ["reopen", "reload"] {
+            let dead = service.refuses(verb);
+            assert!(dead.contains("not running?"), "{verb}: {dead}");
+        }
     }
 }
 
@@ -390,6 +392,7 @@ fn a_moved_pid_file_is_found_where_the_daemon_has_it() {
         service.configure("bdaemon/back\\\\slash.pid");
         let complaint = service.refuses("start");
         assert!(complaint.contains("pid_file") && complaint.contains("plainer"), "{complaint}");
+        assert!(!service.site.path("run/bdaemon/in.pipe").exists(), "nothing was started");
     }
 }
 
@@ -442,17 +445,18 @@ fn the_runtime_directory_belongs_to_the_configured_user() {
         fs::set_permissions(service.site.directory(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = service.site.path("local/etc/bdaemon.toml");
         let text = fs::read_to_string(&config).unwrap();
-        fs::write(&config, String::from("user = \"nobody\"\n") + &text).unwrap();
+        fs::write(&config, String::from("user = \"nobody\"\ngroup = \"daemon\"\n") + &text)
+            .unwrap();
         let _daemon = service.start(PID_FILE);
         let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
         let directory = service.site.path("run/bdaemon");
         let owner_of = |path: &Path| fs::metadata(path).unwrap().uid();
         assert_eq!(owner_of(&directory), nobody.uid.as_raw());
-        assert_eq!(fs::metadata(&directory).unwrap().gid(), nobody.gid.as_raw());
+        let group = nix::unistd::Group::from_name("daemon").unwrap().unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().gid(), group.gid.as_raw());
 
         // Another user from the next start on; the daemon that runs has its files to remove.
-        let other = fs::read_to_string(&config).unwrap().replace("nobody", "daemon");
-        fs::write(&config, other).unwrap();
+        fs::write(&config, String::from("user = \"daemon\"\n") + &text).unwrap();
         assert_eq!(service.run("configtest").code, 0);
         assert_eq!(owner_of(&directory), nobody.uid.as_raw(), "a check changes nothing");
         service.does("stop");
@@ -463,6 +467,7 @@ fn the_runtime_directory_belongs_to_the_configured_user() {
         service.rc_conf("bdaemon_enable=YES\nbdaemon_user=nobody\n");
         service.run("configtest");
         assert_eq!(owner_of(&directory), nobody.uid.as_raw(), "whom rc.subr runs it as");
+        assert_eq!(fs::metadata(&directory).unwrap().gid(), nobody.gid.as_raw());
     }
 }
 
