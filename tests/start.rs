@@ -6,12 +6,12 @@ mod common;
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use common::{Site, described, text};
+use common::{Site, described, mode, text};
 
 const EX_USAGE: i32 = 64;
 const EX_CANTCREAT: i32 = 73;
@@ -313,10 +313,20 @@ fn a_daemon_with_files_it_may_not_write_does_not_start() {
     }
     let site = Site::new();
     fs::write(site.path("in.log"), "").unwrap();
-    fs::set_permissions(site.path("in.log"), std::os::unix::fs::PermissionsExt::from_mode(0o400))
-        .unwrap();
+    fs::set_permissions(site.path("in.log"), PermissionsExt::from_mode(0o400)).unwrap();
     let (code, stderr) = site.fail_to_start(&[]);
     assert_eq!(code, EX_CANTCREAT);
     assert!(stderr.contains("Permission denied"), "{stderr}");
     assert_eq!(site.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_file_at_the_pid_files_path_that_is_none_is_left_as_it_is() {
+    let site = Site::new();
+    fs::write(site.pid_file(), "a secret\n").unwrap();
+    fs::set_permissions(site.pid_file(), fs::Permissions::from_mode(0o600)).unwrap();
+    let (code, stderr) = site.fail_to_start(&[]);
+    assert_eq!(code, EX_CANTCREAT);
+    assert!(stderr.contains("something else in it than a pid"), "{stderr}");
+    assert_eq!((site.read("pid").as_str(), mode(&site.pid_file())), ("a secret\n", 0o600));
 }

@@ -68,8 +68,8 @@ impl PidFile {
             // The daemon that held it may have removed the name while this one waited.
             let id = FileId::of(&stat::fstat(&*lock)?);
             if entry.stat()?.is_some_and(|stat| FileId::of(&stat) == id) {
-                entry::set_rights(&lock, None, None, 0o644)?;
                 lock::noted_pid(&lock)?;
+                entry::set_rights(&lock, None, None, 0o644)?;
                 // A pid of long ago must not be taken for the one that has the lock now.
                 lock.set_len(0)?;
                 return Ok(Some(Self { entry, lock }));
