@@ -224,6 +224,7 @@ impl Pipe {
         if !rights.ours(&stat) {
             return Err(PipeError::Foreign(stat.st_uid));
         }
+        entry.refuse_second_name(FileId::of(&stat)).map_err(PipeError::during("opening"))?;
         let keeper = open(OFlag::O_WRONLY)?;
         let id = FileId::of(&stat);
         if id_of(&keeper)? != id {
@@ -260,12 +261,7 @@ impl Pipe {
     /// Gives the pipe other rights.
     pub(crate) fn set_rights(&self, rights: &Rights) -> io::Result<()> {
         rights.apply(&self.reader, rights.mode)?;
-        let lock = lock_entry(&Entry::at(&self.path)?);
-        match lock.open(OFlag::O_RDWR) {
-            Ok(lock) => rights.apply(&lock, rights.of_lock()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+        rights.apply(&self.lock.file, rights.of_lock())
     }
 
     /// Whether the path still leads to this pipe, and its lock is there.

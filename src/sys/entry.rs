@@ -2,18 +2,20 @@
 //!
 //! Every call goes to the name within that directory and follows no symlink at it, so that
 //! nothing can be put in between a check and its use by whoever may write to the directory.
-//! Symlinks on the way to the directory are the administrator's and are followed.
+//! A symlink on the way to the directory is followed where only root and this user can have put it,
+//! and refused elsewhere.
 
+use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{self, AtFlags, OFlag};
-use nix::libc::{dev_t, ino_t, mode_t};
+use nix::libc::{self, dev_t, ino_t, mode_t};
 use nix::sys::stat::{self, FileStat, Mode, SFlag};
 use nix::unistd::{self, Gid, Uid, UnlinkatFlags};
 
@@ -23,7 +25,12 @@ pub(crate) struct Entry {
     directory: Rc<OwnedFd>,
     name: OsString,
     path: PathBuf,
+    /// Whether somebody else may lead the path elsewhere at any time.
+    exposed: bool,
 }
+
+/// How many symlinks there may be on the way to a directory: they may go in circles.
+const LINKS_MAX: usize = 32;
 
 /// What tells two files apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +79,9 @@ impl Entry {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::EISDIR.into());
         };
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let directory = Rc::new(fcntl::open(parent, flags, Mode::empty())?);
-        Ok(Self { directory, name: name.to_owned(), path: path.to_owned() })
+        let (directory, exposed) = walk(parent)?;
+        let directory = Rc::new(directory);
+        Ok(Self { directory, name: name.to_owned(), path: path.to_owned(), exposed })
     }
 
     /// Another name in the same directory. It takes no descriptor, since it may be needed for
@@ -84,6 +91,7 @@ impl Entry {
             directory: self.directory.clone(),
             name: name.to_owned(),
             path: self.path.with_file_name(name),
+            exposed: self.exposed,
         }
     }
 
@@ -120,10 +128,8 @@ impl Entry {
         Ok(fcntl::openat(&self.directory, self.name.as_os_str(), flags, mode)?.into())
     }
 
-    /// Opens the regular file at the name; says what stands there if it is anything else.
-    ///
-    /// As root, a file with a second name is refused where others may write to the directory: they
-    /// may have linked a file of somebody else there.
+    /// Opens the regular file at the name; says what stands there if it is anything else, and
+    /// refuses it as [`Entry::refuse_second_name`] does.
     pub(crate) fn open_regular(&self, flags: OFlag) -> io::Result<File> {
         // A FIFO without a reader would block the opening.
         let file =
@@ -132,17 +138,33 @@ impl Entry {
         if !is_regular(&stat) {
             return Err(io::Error::other(format!("is {}, not a regular file", kind(&stat))));
         }
-        if stat.st_nlink > 1 && unistd::geteuid().is_root() && !self.is_in_roots_directory()? {
-            return Err(io::Error::other(
-                "has a second name, and not only root may write to its directory",
-            ));
-        }
+        self.refuse_second_name(FileId::of(&stat))?;
         Ok(file)
     }
 
-    fn is_in_roots_directory(&self) -> io::Result<bool> {
-        let stat = stat::fstat(&self.directory)?;
-        Ok(stat.st_uid == 0 && stat.st_mode & 0o022 == 0)
+    /// Refuses, as root, what has a second name where others may write to the directory: they may
+    /// have linked something of somebody else there.
+    ///
+    /// They may also take that name away again, so that what was opened has only the other one:
+    /// its one name must be this one. A look is a lookup and a count, and they might get in between;
+    /// not so many times in a row.
+    pub(crate) fn refuse_second_name(&self, id: FileId) -> io::Result<()> {
+        const LOOKS: usize = 32;
+        if !unistd::geteuid().is_root() || is_closed(&self.directory)? {
+            return Ok(());
+        }
+        for _ in 0..LOOKS {
+            match self.stat()?.filter(|stat| FileId::of(stat) == id) {
+                Some(stat) if stat.st_nlink == 1 => {}
+                Some(_) => {
+                    return Err(io::Error::other(
+                        "has a second name, and not only root may write to its directory",
+                    ));
+                }
+                None => return Err(Errno::ENOENT.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The refusal to follow a symlink has another number on each system, and none says what it
@@ -161,10 +183,32 @@ impl Entry {
         self.open_or_make(flags | OFlag::O_CREAT | OFlag::O_EXCL, Mode::from_bits_truncate(bits))
     }
 
-    /// Gives what stands at the name another owner, and not what a symlink there leads to.
-    pub(crate) fn set_owner(&self, uid: Option<Uid>, gid: Option<Gid>) -> io::Result<()> {
-        let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-        Ok(unistd::fchownat(&self.directory, self.name.as_os_str(), uid, gid, flags)?)
+    /// Gives the socket at the name, which was made just now, another owner. The name itself may by
+    /// now be that of something else.
+    pub(crate) fn set_socket_owner(&self, uid: Option<Uid>, gid: Option<Gid>) -> io::Result<()> {
+        if uid.is_none() && gid.is_none() {
+            return Ok(());
+        }
+        let socket = self.open(O_PATH)?;
+        let stat = stat::fstat(&socket)?;
+        if !is_socket(&stat) || stat.st_uid != unistd::geteuid().as_raw() {
+            return Err(io::Error::other("something else has taken its place"));
+        }
+        self.refuse_second_name(FileId::of(&stat))?;
+        Ok(unistd::fchownat(&socket, "", uid, gid, AtFlags::AT_EMPTY_PATH)?)
+    }
+
+    /// Has `act` done by path: sockets know nothing of directories' descriptors. Where somebody
+    /// could lead the path elsewhere, that is the mere name, with the directory as the working
+    /// directory; afterwards that is `/`, as for every daemon.
+    pub(crate) fn by_path<T>(&self, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        if !self.exposed {
+            return act(&self.path);
+        }
+        unistd::fchdir(&self.directory)?;
+        let done = act(Path::new(&self.name));
+        unistd::chdir("/")?;
+        done
     }
 
     /// Removes the name.
@@ -189,6 +233,68 @@ impl Entry {
             to.name.as_os_str(),
         )?)
     }
+}
+
+/// A descriptor that only names what it was opened at. Reading a directory is not needed here, and
+/// a socket cannot be opened otherwise.
+const O_PATH: OFlag = OFlag::from_bits_retain(libc::O_PATH);
+
+/// Opens a directory, one after the other on the way there; says also whether anybody but root and
+/// this user can change what its path leads to.
+fn walk(path: &Path) -> io::Result<(OwnedFd, bool)> {
+    let open = |path: &str| {
+        fcntl::open(path, OFlag::O_DIRECTORY | O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+    };
+    let mut here = open(".")?;
+    let mut ahead: VecDeque<OsString> = steps(path);
+    let (mut links, mut exposed) = (0, false);
+    while let Some(name) = ahead.pop_front() {
+        if name == "/" {
+            here = open("/")?;
+            continue;
+        }
+        let closed = is_closed(&here)?;
+        exposed |= !closed;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | O_PATH | OFlag::O_CLOEXEC;
+        let refusal = match fcntl::openat(&here, name.as_os_str(), flags, Mode::empty()) {
+            Ok(next) => {
+                here = next;
+                continue;
+            }
+            Err(errno) => errno,
+        };
+        // Only a symlink can be read so.
+        let Ok(target) = fcntl::readlinkat(&here, name.as_os_str()) else {
+            return Err(refusal.into());
+        };
+        if !closed {
+            return Err(io::Error::other(format!(
+                "`{}` on the way there is a symlink, and others may write to its directory",
+                name.display()
+            )));
+        }
+        links += 1;
+        if links > LINKS_MAX {
+            return Err(Errno::ELOOP.into());
+        }
+        let mut from_there = steps(Path::new(&target));
+        from_there.append(&mut ahead);
+        ahead = from_there;
+    }
+    Ok((here, exposed))
+}
+
+/// The names on the way, the root among them.
+fn steps(path: &Path) -> VecDeque<OsString> {
+    let steps = path.components().filter(|step| *step != Component::CurDir);
+    steps.map(|step| step.as_os_str().to_owned()).collect()
+}
+
+/// Whether only root and this user may write to a directory.
+fn is_closed(directory: &OwnedFd) -> io::Result<bool> {
+    let stat = stat::fstat(directory)?;
+    let ours = [0, unistd::geteuid().as_raw()].contains(&stat.st_uid);
+    Ok(ours && stat.st_mode & 0o022 == 0)
 }
 
 /// Gives an open file this owner, group and mode, whatever the umask; the owner first, since a

@@ -48,7 +48,7 @@ impl Listener {
             if !entry::is_socket(&stat) {
                 return Err(ListenError::NotASocket(entry::kind(&stat)));
             }
-            match UnixStream::connect(path) {
+            match entry.by_path(|path| UnixStream::connect(path)) {
                 Ok(_) => return Err(ListenError::Served),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(ListenError::during("connect")(error)),
@@ -58,7 +58,7 @@ impl Listener {
         // The umask gives the exact mode: a chmod(2) of the name could be led astray by whoever
         // owns the directory.
         let before = umask(Mode::from_bits_truncate(!mode & 0o777));
-        let socket = UnixListener::bind(path);
+        let socket = entry.by_path(|path| UnixListener::bind(path));
         umask(before);
         let socket = socket.map_err(ListenError::during("bind"))?;
         Self::finish(socket, entry, owner)
@@ -70,7 +70,7 @@ impl Listener {
         (uid, gid): (Option<Uid>, Option<Gid>),
     ) -> Result<Self, ListenError> {
         let ready = entry
-            .set_owner(uid, gid)
+            .set_socket_owner(uid, gid)
             .and_then(|()| socket.set_nonblocking(true))
             .and_then(|()| entry.stat());
         match ready {
