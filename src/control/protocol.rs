@@ -9,6 +9,10 @@ pub const PROTOCOL: u32 = 1;
 /// The longest line that a client may send, its newline included.
 pub const REQUEST_MAX: usize = 64 << 10;
 
+/// The longest line that a daemon may send, its newline included: more than a record of 16 MiB
+/// takes of which every byte is escaped.
+pub const REPLY_MAX: u64 = 128 << 20;
+
 /// What a daemon says first to whoever connects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {

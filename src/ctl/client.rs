@@ -1,12 +1,15 @@
 //! The connection to a running daemon.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::control::protocol::{Greeting, PROTOCOL, Reply, Request};
+use serde_json::Value;
+
+use crate::control::protocol::{Greeting, PROTOCOL, REPLY_MAX, Reply, Request};
 use crate::exit::Sysexit;
+use crate::record::without_controls;
 use crate::sys::why;
 
 /// How long a daemon may take to greet: one that is stopped does not.
@@ -124,10 +127,11 @@ impl Client {
         if left.is_zero() { Err(ClientError::TimedOut(self.path.clone())) } else { Ok(Some(left)) }
     }
 
-    /// The next answer; a refusal is an error.
+    /// The next answer; a refusal is an error. Whatever it says can be shown: it may come from
+    /// something that only pretends to be the daemon.
     pub(super) fn receive(&mut self) -> Result<Reply, ClientError> {
         let line = self.line()?;
-        match serde_json::from_slice(&line) {
+        match serde_json::from_slice(&line).map(shown).and_then(serde_json::from_value) {
             Ok(Reply::Error { code, message }) => {
                 let code = Sysexit::from_number(code).unwrap_or(Sysexit::IoErr);
                 Err(ClientError::Refused { code, message })
@@ -165,8 +169,9 @@ impl Client {
         let set = self.input.get_ref().set_read_timeout(timeout);
         set.map_err(|cause| ClientError::Io { path: path.clone(), cause })?;
         let mut line = Vec::new();
-        match self.input.read_until(b'\n', &mut line) {
+        match self.input.by_ref().take(REPLY_MAX).read_until(b'\n', &mut line) {
             Ok(_) if line.ends_with(b"\n") => Ok(line),
+            Ok(length) if length as u64 == REPLY_MAX => Err(ClientError::Foreign(path)),
             Ok(_) => Err(ClientError::Gone(path)),
             Err(cause) => Err(self.failed(cause)),
         }
@@ -179,5 +184,17 @@ impl Client {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ClientError::Gone(path),
             _ => ClientError::Io { path, cause },
         }
+    }
+}
+
+/// A value with texts that move no cursor and end no line.
+fn shown(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_controls(text)),
+        Value::Array(values) => values.into_iter().map(shown).collect(),
+        Value::Object(values) => {
+            values.into_iter().map(|(key, value)| (key, shown(value))).collect()
+        }
+        other => other,
     }
 }

@@ -10,7 +10,7 @@ mod text;
 pub use framer::{Framer, Tail};
 pub use text::Text;
 
-pub(crate) use text::{boundary, escape_str};
+pub(crate) use text::{boundary, escape_str, without_controls};
 
 use crate::priority::Priority;
 

@@ -40,6 +40,25 @@ pub(crate) fn escape_str(text: &str) -> Vec<u8> {
     safe
 }
 
+/// Text that has been made safe by somebody else, or should have been: what is not printable is
+/// escaped, and what reads like an escape stays as it is.
+pub(crate) fn without_controls(text: String) -> String {
+    if text.chars().all(is_printable) {
+        return text;
+    }
+    let mut safe = Vec::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        let mut bytes = [0; 4];
+        let encoded = character.encode_utf8(&mut bytes).as_bytes();
+        if is_printable(character) {
+            safe.extend_from_slice(encoded);
+        } else {
+            escape_bytes(encoded, &mut safe);
+        }
+    }
+    String::from_utf8(safe).unwrap_or_default()
+}
+
 /// Whether every byte is printable ASCII or a tab, and none a backslash: nearly all lines are,
 /// and these need no closer look.
 fn is_plain_ascii(raw: &[u8]) -> bool {
