@@ -3,6 +3,7 @@
 #
 #   make demo                     see records travel from a pipe into a log
 #   make check                    formatting, lints, documentation, tests
+#   make fuzz FUZZ_SECONDS=20     the fuzz targets, so long each; needs cargo-fuzz
 #   make check-faults             every fault, the whole way; writes the table of docs/reliability.md
 #   make bench                    against others, which scripts/bench-peers.sh installs; takes long
 #   make bench-scaling            the set-ups of docs/scaling.md, and many pipes
@@ -43,6 +44,12 @@ SHAREDIR = $(PREFIX)/share
 RUNDIR = /var/run/bdaemon
 MANUALS = bdaemon.8 bdaemonctl.8 bdaemon.toml.5
 
+# How long each fuzz target runs. The sanitizer's flags are not for a stable compiler, unless it is
+# told so.
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS = framer config control format
+CARGO_FUZZ = RUSTC_BOOTSTRAP=1 $(CARGO) fuzz
+
 all: build
 
 # The path of the configuration is compiled in.
@@ -58,6 +65,7 @@ check: check-format check-lints check-docs check-tests
 
 check-format:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 check-lints:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clippy --locked --all-targets -- -D warnings
@@ -68,6 +76,26 @@ check-docs:
 
 check-tests:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) test --locked
+
+# Begins with the kept corpus and adds nothing to it. What breaks a promise is left in
+# fuzz/artifacts.
+fuzz:
+	for target in $(FUZZ_TARGETS); do \
+	    mkdir -p "$(TARGET)/fuzz/corpus/$$target" || exit 1; \
+	    $(CARGO_FUZZ) run --target-dir "$(TARGET)/fuzz" "$$target" \
+	        "$(TARGET)/fuzz/corpus/$$target" "fuzz/corpus/$$target" -- \
+	        -max_total_time="$(FUZZ_SECONDS)" -max_len=4096 -timeout=60 -print_final_stats=1 \
+	        || exit 1; \
+	done
+
+# Takes what `make fuzz` has found into the kept corpus: the fewest files that reach the same code.
+fuzz-corpus:
+	for target in $(FUZZ_TARGETS); do \
+	    mkdir -p "$(TARGET)/fuzz/corpus/$$target" || exit 1; \
+	    cp "$(TARGET)/fuzz/corpus/$$target"/* "fuzz/corpus/$$target" 2>/dev/null || :; \
+	    $(CARGO_FUZZ) cmin --target-dir "$(TARGET)/fuzz" "$$target" -- \
+	        -use_counters=0 -max_len=2048 || exit 1; \
+	done
 
 # For FreeBSD, on Debian; scripts/freebsd-cargo.sh says how.
 build-freebsd:
@@ -198,7 +226,7 @@ check-port:
 clean:
 	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) clean
 
-.PHONY: all build demo check check-format check-lints check-docs check-tests build-freebsd freebsd \
-    check-freebsd check-faults bench bench-scaling bench-instructions bench-instructions-update install \
-    install-files uninstall completions package repo have-pkg dist port-distfiles port-update \
-    check-port clean
+.PHONY: all build demo check check-format check-lints check-docs check-tests fuzz fuzz-corpus \
+    build-freebsd freebsd check-freebsd check-faults bench bench-scaling bench-instructions \
+    bench-instructions-update install install-files uninstall completions package repo have-pkg \
+    dist port-distfiles port-update check-port clean

@@ -1,10 +1,10 @@
-//! What `benches/records.rs` measures of the inside. It is no interface, and changes with what is
-//! inside.
+//! What `benches/records.rs` measures of the inside, and the fuzz target `format` looks at. It is no
+//! interface, and changes with what is inside.
 
 use std::path::PathBuf;
 
 use crate::batch::Batch;
-use crate::config::{Address, FileFormat, FileMode, Log, Sync, SyslogFormat, Target};
+use crate::config::{Address, FileFormat, FileMode, Log, Pipe, Sync, SyslogFormat, Target};
 use crate::line::{Line, Sender};
 use crate::priority::{Facility, Severity};
 use crate::record::Record;
@@ -57,8 +57,19 @@ impl Formatter {
 
     fn of(target: Target) -> Self {
         let log = Log { facility: Facility::DAEMON, tag: "bdaemon".to_owned(), target };
-        let sender = Sender { host: "www1.example.org".to_owned(), pid: 812 };
-        let mut line = Line::of_pipe(&log, &sender, "backup", Severity::Info);
+        Self::with(&log, "www1.example.org", "backup", Severity::Info)
+    }
+
+    /// What the records of this pipe become on a machine of this name, in a process with the pid
+    /// 812.
+    #[must_use]
+    pub fn of_pipe(pipe: &Pipe, host: &str) -> Self {
+        Self::with(&pipe.log, host, &pipe.name, pipe.priority)
+    }
+
+    fn with(log: &Log, host: &str, pipe: &str, severity: Severity) -> Self {
+        let sender = Sender { host: host.to_owned(), pid: 812 };
+        let mut line = Line::of_pipe(log, &sender, pipe, severity);
         line.stamp(&Stamp::now());
         Self { line, batch: Batch::default() }
     }
@@ -66,6 +77,11 @@ impl Formatter {
     /// Adds a record to the batch.
     pub fn append(&mut self, record: &Record<'_>) {
         self.line.append_record(record, &mut self.batch);
+    }
+
+    /// The messages in the batch.
+    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
+        self.batch.messages()
     }
 
     /// Takes the batch as delivered, and says how many bytes it had.
