@@ -131,8 +131,8 @@ fn a_syslogd_that_restarts_under_64_jails_loses_nothing() {
     configure(&place, &names);
     let _daemon = place.bdaemon();
     let pipes: Vec<_> = names.iter().map(|jail| pipe(&place, jail)).collect();
-    let pause = Some(Duration::from_millis(10));
-    let load = Load::start(&pipes, Plan { writers: 1, longest: 160, pause, ..Plan::default() });
+    let pause = Some(Duration::from_millis(5));
+    let load = Load::start(&pipes, Plan { writers: 1, pause, ..Plan::default() });
     load.wait_more(2000);
     let mut messages = syslogd.close();
     fs::remove_file(place.site.path("run/log")).unwrap();
