@@ -4,6 +4,7 @@
 //! does; [`Change::commit`] cannot fail. Pipes and targets that are the same before and after are
 //! not touched.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -23,6 +24,9 @@ use crate::target::Destination;
 
 /// What is open that was not before, and what is kept.
 pub(super) struct Change {
+    /// Descriptors to spare: finding a directory takes two, and undoing the rest has to find some
+    /// also when there are no others left.
+    spare: [File; 2],
     outlets: Vec<Outlet>,
     pipes: Vec<Planned>,
 }
@@ -49,7 +53,9 @@ impl Change {
         identity: Option<&Identity>,
         starting: bool,
     ) -> Result<Self, StartError> {
-        let mut change = Self { outlets: Vec::new(), pipes: Vec::new() };
+        let spare = || File::open("/dev/null").map_err(StartError::os("/dev/null"));
+        let spare = [spare()?, spare()?];
+        let mut change = Self { spare, outlets: Vec::new(), pipes: Vec::new() };
         match change.open(relay, config, identity, starting) {
             Ok(()) => Ok(change),
             Err(error) => {
@@ -106,6 +112,7 @@ impl Change {
     /// Makes everything as it was. What fails now is not worth more words than the error that led
     /// here.
     pub(super) fn undo(self, relay: &Relay) {
+        drop(self.spare);
         for mut outlet in self.outlets {
             outlet.discard();
         }
