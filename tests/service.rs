@@ -408,6 +408,8 @@ fn what_stands_in_the_daemons_pid_file_is_never_run() {
         let command = format!("$(touch${{IFS}}{})", trace.display());
         fs::write(&pid_file, format!("{pid}{command}\n")).unwrap();
         assert_eq!(service.does("status"), format!("bdaemon is running as pid {pid}.\n"));
+        fs::write(&pid_file, format!("{}\n", std::process::id())).unwrap();
+        assert_eq!(service.does("status"), format!("bdaemon is running as pid {pid}.\n"));
         service.does("stop");
         assert!(!daemon.is_running());
 
