@@ -101,6 +101,8 @@ pub(crate) struct Load {
 
 struct Shared {
     over: AtomicBool,
+    /// Nothing is to be written for now.
+    held_back: AtomicBool,
     /// Not even what was begun is to be finished.
     given_up: AtomicBool,
     writers: Vec<Progress>,
@@ -120,6 +122,7 @@ impl Load {
         let writers = (0..count).map(|_| Progress::default()).collect();
         let shared = Arc::new(Shared {
             over: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
             writers,
         });
@@ -168,6 +171,11 @@ impl Load {
         });
     }
 
+    /// Lets the writers pause, each after a whole record, or go on.
+    pub(crate) fn hold_back(&self, yes: bool) {
+        self.shared.held_back.store(yes, Ordering::SeqCst);
+    }
+
     /// Ends the writers, each after a whole record.
     pub(crate) fn end(mut self) -> Written {
         self.shared.over.store(true, Ordering::SeqCst);
@@ -203,6 +211,9 @@ struct Writer {
 impl Writer {
     fn run(mut self) -> Vec<u64> {
         for number in 0.. {
+            while self.shared.held_back.load(Ordering::SeqCst) && !self.is_over(false) {
+                thread::sleep(Duration::from_millis(1));
+            }
             let line = record(self.id, number, self.plan.longest) + "\n";
             let piece = if self.plan.byte_by_byte { 1 } else { line.len() };
             let mut pieces = line.as_bytes().chunks(piece).enumerate();

@@ -18,20 +18,26 @@ const GROWTH: u64 = 512 << 10;
 /// How much of a log is let grow before it is rotated, counted and removed.
 const ROTATED: u64 = 32 << 20;
 
+/// How much of it there may be before the load waits for the counting: on a busy machine, that may
+/// be slower than the daemon.
+const BEHIND: u64 = 4 * ROTATED;
+
 /// How many descriptors a process has.
 fn descriptors_on_linux(daemon: &Daemon<'_>) -> usize {
     fs::read_dir(format!("/proc/{}/fd", daemon.pid)).unwrap().count()
 }
 
 /// Takes the log away, as newsyslog(8) does, and counts what it has.
-fn rotate(site: &Site, daemon: &Daemon<'_>, tally: &mut Tally) {
+fn rotate(site: &Site, daemon: &Daemon<'_>, load: &Load, tally: &mut Tally) {
     let (log, old) = (site.path("in.log"), site.path("old.log"));
     fs::rename(&log, &old).unwrap();
     daemon.signal(Signal::SIGUSR1);
     wait_for("a new file", || log.exists().then_some(()));
     // Whatever was being written is in the old one when the next turn has begun.
     site.ctl(&["log-level"]);
+    load.hold_back(length(&old) > BEHIND);
     tally.take_file(&old);
+    load.hold_back(false);
     fs::remove_file(&old).unwrap();
 }
 
@@ -55,7 +61,7 @@ fn under_full_load_memory_and_descriptors_stay_as_they_are() {
         while Instant::now() < next && length(&site.path("in.log")) < ROTATED {
             thread::sleep(Duration::from_millis(20));
         }
-        rotate(&site, &daemon, &mut tally);
+        rotate(&site, &daemon, &load, &mut tally);
         if load.begun.elapsed() > time / 10 {
             let now = daemon.resident();
             let (first, least, most) = resident.unwrap_or((now, now, now));
@@ -74,7 +80,7 @@ fn under_full_load_memory_and_descriptors_stay_as_they_are() {
     Row {
         key: "5-9".to_owned(),
         fault: format!(
-            "full load for {} s, with a rotation every second or more often: {} to {} KiB resident, {before} descriptors before and after",
+            "full load for {} s (but for what the counting was behind), with rotations: {} to {} KiB resident, {before} descriptors before and after",
             time.as_secs(),
             kib(least),
             kib(most)

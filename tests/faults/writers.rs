@@ -153,7 +153,7 @@ fn writers_that_never_close_cost_nobody_anything_and_keep_no_daemon_from_stoppin
     let daemon = site.start();
     let idle: Vec<_> = (0..count).map(|_| site.open_pipe("in.pipe")).collect();
     let load = Load::start(&[site.pipe()], Plan::default());
-    load.wait_more(scaled(5000, 500_000, 5_000_000));
+    load.wait_more(scaled(5000, 500_000, 2_000_000));
     let written = load.end();
     // Nothing is left over that would have to be given up after the stop timeout.
     daemon.stop();
@@ -198,7 +198,7 @@ fn a_thousand_writers_at_once_lose_nothing() {
     let site = Site::new();
     let daemon = site.start();
     let load = Load::start(&[site.pipe()], Plan { writers: WRITERS, ..Plan::default() });
-    load.wait_more(scaled(5000, 500_000, 5_000_000));
+    load.wait_more(scaled(5000, 500_000, 2_000_000));
     let written = load.end();
     daemon.stop();
     let fault = format!("{WRITERS} writers at once");
