@@ -17,6 +17,9 @@ use super::framer::is_safe;
 /// The longest syslog message, whatever the record.
 const SYSLOG_MESSAGE_MAX: usize = 8096;
 
+/// What is long: several messages.
+const LONG: usize = 40_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Text,
@@ -45,7 +48,8 @@ pub fn check(data: &[u8]) {
     let host = choices.one_of(&["www1.example.org", "-", "h", "fe80::1"]);
     let max_record = [16, 64, 8192, 65_536][choices.byte() % 4];
     // How often the rest comes: a long record is more than any fuzzer likes to find.
-    let times = [1, 1, 1, 300][choices.byte() % 4];
+    let long = choices.byte() % 4 == 3;
+    let times = if long { (LONG / choices.0.len().max(1)).clamp(1, 300) } else { 1 };
     let config = configured(form, &name, &tag, facility, severity);
     let sent = Sent { form, pipe: &config.pipes[0], host, facility };
     let mut formatter = Formatter::of_pipe(sent.pipe, host);
