@@ -351,6 +351,7 @@ impl Syslogd {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::spawn(move || {
             let mut buffer = vec![0; 128 << 10];
+            let mut ending = false;
             loop {
                 match socket.recv(&mut buffer) {
                     Ok(length) => {
@@ -358,14 +359,19 @@ impl Syslogd {
                             return;
                         }
                     }
-                    // Ended only when nothing waits any more, as syslogd drains its socket.
-                    Err(_) if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) => {
+                    Err(_) if ending => {
                         // Another test that is about to start a program may hold a copy of the
                         // descriptor for a moment; nothing is to be accepted meanwhile.
                         let _ = socket.shutdown(Shutdown::Both);
                         return;
                     }
                     Err(_) => {}
+                }
+                if !ending && stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
+                    // What waits is taken, as syslogd drains its socket; what keeps coming is not
+                    // waited for.
+                    socket.set_nonblocking(true).unwrap();
+                    ending = true;
                 }
             }
         });
