@@ -200,14 +200,15 @@ impl Entry {
 
     /// Has `act` done by path: sockets know nothing of directories' descriptors. Where somebody
     /// could lead the path elsewhere, that is the mere name, with the directory as the working
-    /// directory; afterwards that is `/`, as for every daemon.
+    /// directory meanwhile.
     pub(crate) fn by_path<T>(&self, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         if !self.exposed {
             return act(&self.path);
         }
+        let before = fcntl::open(".", DIRECTORY, Mode::empty())?;
         unistd::fchdir(&self.directory)?;
         let done = act(Path::new(&self.name));
-        unistd::chdir("/")?;
+        unistd::fchdir(&before)?;
         done
     }
 
@@ -239,13 +240,15 @@ impl Entry {
 /// a socket cannot be opened otherwise.
 const O_PATH: OFlag = OFlag::from_bits_retain(libc::O_PATH);
 
+/// A directory, only to be named in other calls.
+const DIRECTORY: OFlag = O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
 /// Opens a directory, one after the other on the way there; says also whether anybody but root and
 /// this user can change what its path leads to.
 fn walk(path: &Path) -> io::Result<(OwnedFd, bool)> {
-    let open = |path: &str| {
-        fcntl::open(path, OFlag::O_DIRECTORY | O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-    };
-    let mut here = open(".")?;
+    let open = |path: &str| fcntl::open(path, DIRECTORY, Mode::empty());
+    // The working directory may be one that this user cannot even name.
+    let mut here = open(if path.is_absolute() { "/" } else { "." })?;
     let mut ahead: VecDeque<OsString> = steps(path);
     let (mut links, mut exposed) = (0, false);
     while let Some(name) = ahead.pop_front() {
@@ -255,7 +258,7 @@ fn walk(path: &Path) -> io::Result<(OwnedFd, bool)> {
         }
         let closed = is_closed(&here)?;
         exposed |= !closed;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | O_PATH | OFlag::O_CLOEXEC;
+        let flags = DIRECTORY | OFlag::O_NOFOLLOW;
         let refusal = match fcntl::openat(&here, name.as_os_str(), flags, Mode::empty()) {
             Ok(next) => {
                 here = next;
