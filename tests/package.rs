@@ -10,24 +10,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{BDAEMON, BDAEMONCTL, described, mode, text};
+use common::{BDAEMON, BDAEMONCTL, described, has_program_or_skip, mode, text};
 use tempfile::TempDir;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 const PORT_LIST: &str = include_str!("../port/pkg-plist");
 
-/// The makes that this system has; under `BDAEMON_TEST_TOOLS=required`, both.
+/// The makes that this system has.
 fn makes() -> Vec<&'static str> {
-    let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
-    let there = |make: &&str| {
-        let runs = Command::new(make).arg("-n").arg("demo").current_dir(PROJECT).output();
-        assert!(runs.is_ok() || !required, "{make} is required, and is not there");
-        if runs.is_err() {
-            eprintln!("left out: {make} is not there");
-        }
-        runs.is_ok()
-    };
-    ["make", "bmake"].into_iter().filter(there).collect()
+    ["make", "bmake"].into_iter().filter(|make| has_program_or_skip(make)).collect()
 }
 
 /// Runs `make install-files` of the programs under test into a stage.

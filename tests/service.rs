@@ -10,7 +10,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{BDAEMON, BDAEMONCTL, Daemon, Site, described, mode, read_pid, text, wait_for};
+use common::{
+    BDAEMON, BDAEMONCTL, Daemon, Site, described, has_program_or_skip, mode, read_pid, text,
+    wait_for,
+};
 use nix::sys::signal::{Signal, kill};
 
 const SCRIPT: &str = include_str!("../rc.d/bdaemon.in");
@@ -18,23 +21,12 @@ const STAND_IN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/freebsd/rc.su
 
 const SHELLS: [&[&str]; 2] = [&["dash"], &["busybox", "sh"]];
 
-/// The shells that this system has; under `BDAEMON_TEST_TOOLS=required`, all.
+/// The shells that this system has, of those that the script has to run under.
 fn shells() -> Vec<&'static [&'static str]> {
     if cfg!(target_os = "freebsd") {
         return vec![&["sh"]];
     }
-    let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
-    let mut there = Vec::new();
-    for shell in SHELLS {
-        let runs = Command::new(shell[0]).args(&shell[1..]).args(["-c", "exit 0"]).status();
-        assert!(runs.is_ok() || !required, "{shell:?} is required, and is not there");
-        if runs.is_ok() {
-            there.push(shell);
-        } else {
-            eprintln!("left out: {shell:?} is not there");
-        }
-    }
-    there
+    SHELLS.into_iter().filter(|shell| has_program_or_skip(shell[0])).collect()
 }
 
 /// The script as it is installed, in a scratch directory with a /var/run of its own.

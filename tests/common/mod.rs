@@ -55,6 +55,23 @@ pub fn is_root_or_skip() -> bool {
     root
 }
 
+/// Whether a tool is there that a test takes. Where it is not, the test is left out, and says so;
+/// under `BDAEMON_TEST_TOOLS=required` that is a failure.
+pub fn is_there_or_skip(tool: impl Display, there: bool) -> bool {
+    let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
+    assert!(there || !required, "{tool} is required, and is not there");
+    if !there {
+        eprintln!("left out: needs {tool}");
+    }
+    there
+}
+
+/// Whether a program can be run that a test takes, as [`is_there_or_skip`].
+pub fn has_program_or_skip(program: &str) -> bool {
+    let runs = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
+    is_there_or_skip(program, runs.is_ok_and(|status| status.success()))
+}
+
 /// A scratch directory with a configuration in it.
 pub struct Site {
     directory: tempfile::TempDir,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nix::unistd::{User, chown, geteuid};
 
-use crate::common::{BDAEMON, Daemon, Site, is_root_or_skip, wait_for};
+use crate::common::{BDAEMON, Daemon, Site, has_program_or_skip, is_root_or_skip, wait_for};
 use crate::load::{Load, Plan, Tally};
 use crate::scaled;
 use crate::table::{Allowed, Row};
@@ -401,13 +401,7 @@ fn suffers_errors(key: &str, what: &str, sync: &str, call: &str, rule: &str, tol
 }
 
 fn has_strace_or_skip() -> bool {
-    let here = cfg!(target_os = "linux") && Command::new("strace").arg("-V").output().is_ok();
-    let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
-    assert!(here || !required, "strace is required, and is not here");
-    if !here {
-        eprintln!("left out: needs strace");
-    }
-    here
+    cfg!(target_os = "linux") && has_program_or_skip("strace")
 }
 
 #[test]

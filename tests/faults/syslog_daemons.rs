@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::geteuid;
 
-use crate::common::{DEADLINE, Daemon, Site, pid_of, text, wait_for};
+use crate::common::{DEADLINE, Daemon, Site, is_there_or_skip, pid_of, text, wait_for};
 use crate::load::{Load, Plan, Tally, Written};
 use crate::scaled;
 use crate::table::{Allowed, Row};
@@ -136,17 +136,7 @@ fn is_here_or_skip(kind: Kind) -> bool {
     if kind == Kind::Busybox {
         here &= own_mounts_on_linux().arg("true").status().is_ok_and(|status| status.success());
     }
-    let required = std::env::var("BDAEMON_TEST_TOOLS").is_ok_and(|value| value == "required");
-    assert!(
-        here || !required,
-        "{} is required, and is not below {}",
-        kind.name(),
-        root().display()
-    );
-    if !here {
-        eprintln!("left out: needs {}", kind.name());
-    }
-    here
+    is_there_or_skip(format_args!("{} below {}", kind.name(), root().display()), here)
 }
 
 /// The first directory below the root whose path ends so, with one name left open.
