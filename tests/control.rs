@@ -427,6 +427,7 @@ fn a_request_that_is_wrong_is_answered_and_the_connection_lives_on() {
     );
     for (line, what) in [
         (&b"{\"command\":\"dance\"}\n"[..], "not a request: unknown variant `dance`"),
+        (b"{\"command\":\"two\\nlines\"}\n", "unknown variant `two\\x0alines`"),
         (b"status\n", "not a request"),
         (b"\n", "not a request"),
         (b"{}\n", "missing field `command`"),

@@ -14,6 +14,7 @@ use crate::config::LOG_LEVELS;
 use crate::control::protocol::{Reply, Request};
 use crate::control::server::{Client, ClientId, Server};
 use crate::exit::Sysexit;
+use crate::record::escape_str;
 use crate::sys::stamp::Stamp;
 
 /// The clients, with what each is still to be told.
@@ -148,7 +149,10 @@ impl Daemon {
                 let request = match serde_json::from_slice(&line) {
                     Ok(request) => request,
                     Err(error) => {
-                        self.refuse(id, (Sysexit::DataErr, format!("not a request: {error}")));
+                        // It has words of the request in it.
+                        let message = escape_str(&format!("not a request: {error}"));
+                        let message = String::from_utf8_lossy(&message).into_owned();
+                        self.refuse(id, (Sysexit::DataErr, message));
                         continue;
                     }
                 };
