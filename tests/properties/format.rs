@@ -182,14 +182,18 @@ impl Sent<'_> {
             "{message:?}"
         );
         assert!(parsed.timestamp.is_some(), "{message:?}");
-        assert_eq!(parsed.appname, Some(self.pipe.log.tag.as_str()), "{message:?}");
+        // What is called "-" has no name, as RFC 5424 has it.
+        let named = |name| Some(name).filter(|name| *name != "-");
+        let older = matches!(self.form, Form::Rfc3164 { .. });
+        let tag = self.pipe.log.tag.as_str();
+        assert_eq!(parsed.appname, named(tag).or(older.then_some(tag)), "{message:?}");
         assert_eq!(parsed.procid, Some(ProcId::PID(812)), "{message:?}");
-        let host = Some(self.host).filter(|host| *host != "-");
+        let host = named(self.host);
         match self.form {
             Form::Rfc5424 => {
                 assert_eq!(parsed.protocol, Protocol::RFC5424(1), "{message:?}");
                 assert_eq!(parsed.hostname, host, "{message:?}");
-                assert_eq!(parsed.msgid, Some(self.pipe.name.as_str()), "{message:?}");
+                assert_eq!(parsed.msgid, named(self.pipe.name.as_str()), "{message:?}");
                 assert!(parsed.structured_data.is_empty(), "{message:?}");
             }
             Form::Rfc3164 { host: true } => assert_eq!(parsed.hostname, host, "{message:?}"),
@@ -203,7 +207,6 @@ impl Sent<'_> {
         // The reader takes blanks at the ends away, and of the older form also what looks like the
         // structured data of the newer one.
         let (read, sent) = (parsed.msg.trim(), text.trim());
-        let older = matches!(self.form, Form::Rfc3164 { .. });
         assert!(read == sent || (older && sent.ends_with(read)), "{message:?}");
         text.to_owned()
     }
