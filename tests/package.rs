@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bdaemon::config::Config;
 use common::{BDAEMON, BDAEMONCTL, described, has_program_or_skip, mode, text};
 use tempfile::TempDir;
 
@@ -346,4 +347,35 @@ fn the_ports_makefile_says_what_a_port_has_to() {
     assert!(value("UID_FILES").ends_with("port/UIDs /usr/ports/UIDs"));
     let locked = include_str!("../Cargo.lock").matches("\nchecksum = ").count();
     assert_eq!(value("CARGO_CRATES").split_whitespace().count(), locked);
+}
+
+/// The three samples are for one daemon: user, pid file, log files and tag are the same in all.
+#[test]
+fn the_samples_go_together() {
+    let sample = include_str!("../conf/bdaemon.toml.sample");
+    let config = Config::parse(Path::new("bdaemon.toml.sample"), sample).unwrap();
+    let pid_file = config.pid_file.display().to_string();
+    let user = config.user.unwrap();
+    assert_eq!(config.log.tag, "bdaemon");
+
+    let rotated: Vec<Vec<&str>> = include_str!("../conf/newsyslog.conf.sample")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let [own, syslogs] = rotated.as_slice() else { panic!("{rotated:?}") };
+    let owner = format!("{user}:{user}");
+    assert_eq!(own[..3], ["/var/log/bdaemon.log", &owner, "640"], "the default of [log] path");
+    assert_eq!(own[6..], ["J", &pid_file, "SIGUSR1"], "which reopens");
+    assert_eq!(syslogs[1..3], ["root:wheel", "640"]);
+    assert_eq!(syslogs[6..], ["JC"], "syslogd is told, and its file is made");
+
+    let routed: Vec<_> = include_str!("../conf/syslog.conf.sample")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(str::split_whitespace)
+        .collect();
+    assert_eq!(routed, ["!bdaemon", "*.*", syslogs[0], "!*"]);
+    assert!(include_str!("../port/UIDs").starts_with(&format!("{user}:*:")));
+    assert!(include_str!("../port/GIDs").starts_with(&format!("{user}:*:")));
 }

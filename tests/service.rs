@@ -29,6 +29,22 @@ fn shells() -> Vec<&'static [&'static str]> {
     SHELLS.into_iter().filter(|shell| has_program_or_skip(shell[0])).collect()
 }
 
+/// What rcorder(8) reads: after what it needs, before what may write to a pipe (DAEMON, and with it
+/// LOGIN, cron and jails), stopped at a shutdown, and not kept out of jails.
+#[test]
+fn the_service_has_its_place_in_the_order_of_a_boot() {
+    let words = |keyword: &str| {
+        let line = SCRIPT.lines().find_map(|line| line.strip_prefix(&format!("# {keyword}: ")));
+        let mut words: Vec<_> = line.expect(keyword).split(' ').collect();
+        words.sort_unstable();
+        words
+    };
+    assert_eq!(words("PROVIDE"), ["bdaemon"]);
+    assert_eq!(words("REQUIRE"), ["FILESYSTEMS", "NETWORKING", "cleanvar", "syslogd"]);
+    assert_eq!(words("BEFORE"), ["DAEMON"]);
+    assert_eq!(words("KEYWORD"), ["shutdown"]);
+}
+
 /// The script as it is installed, in a scratch directory with a /var/run of its own.
 struct Service {
     site: Site,
