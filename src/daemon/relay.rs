@@ -1,5 +1,6 @@
 //! The way from pipes to targets: one poll(2), then as much as can be moved without waiting.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -104,7 +105,9 @@ impl Relay {
     }
 
     fn wait(&self, others: &[(BorrowedFd<'_>, PollFlags)], wake: Instant) -> io::Result<Events> {
-        let mut fds: Vec<_> = others.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
+        let most = others.len() + self.inlets.len() + self.outlets.open.len();
+        let mut fds = Vec::with_capacity(most);
+        fds.extend(others.iter().map(|(fd, flags)| PollFd::new(*fd, *flags)));
         let mut watched_inlets = Vec::new();
         for (place, inlet) in self.inlets.iter().enumerate() {
             if self.outlets.get(inlet.outlet).is_some_and(|outlet| inlet.wants_input(outlet)) {
@@ -153,7 +156,9 @@ impl Relay {
     /// Reads each pipe that has something, once, so that none waits for another; ends the tails of
     /// those that have been silent for long enough.
     fn read(&mut self, events: &Events, now: Instant) {
-        let stamp = Stamp::now();
+        // Most turns of a relay whose target is slow read nothing, and the time of day costs more
+        // than such a turn.
+        let stamp = LazyCell::new(Stamp::now);
         for (inlet, event) in self.inlets.iter_mut().zip(&events.inlets) {
             match event {
                 Some(true) => read_once(inlet, now, &stamp),

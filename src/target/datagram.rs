@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::{MsgFlags, MultiHeaders, UnixAddr, getsockopt, sendmmsg, sockopt};
+use nix::sys::socket::{MsgFlags, MultiHeaders, getsockopt, sendmmsg, setsockopt, sockopt};
 use nix::sys::stat;
 
 use super::{Delivery, Reopened, Target, TargetError, Wait, resolve};
@@ -19,6 +19,16 @@ use crate::sys::entry::FileId;
 
 /// How many messages one system call takes, at most.
 const GROUP: usize = 64;
+
+/// How much the system is asked to hold of what syslogd has not read; all of it counts as delivered
+/// and is lost if syslogd dies. No message is larger, so it must not be less. Linux calls the
+/// socket writable when three quarters of it are free, and not at every message that is read: a
+/// larger one costs a wake-up for each.
+const LOCAL_SEND_BUFFER: usize = 8 << 10;
+
+/// A receiver that is faster than this side has room again by the next try. One that made room for
+/// fewer messages than this since the last is waited for, as a try at once would find even less.
+const WORTHWHILE: usize = 4;
 
 /// What every receiver of syslog takes, RFC 5424 section 6.1: a socket that refuses even this as
 /// too large refuses everything.
@@ -44,7 +54,7 @@ enum Peer {
 pub(super) struct Datagrams {
     peer: Peer,
     socket: Option<Connection>,
-    headers: MultiHeaders<UnixAddr>,
+    headers: MultiHeaders<()>,
     behind: Duration,
     /// How often it was connected.
     connected: u64,
@@ -103,8 +113,8 @@ impl Datagrams {
         Ok(())
     }
 
-    /// Sends the first messages of the batch and says how many went.
-    fn send(&mut self, batch: &Batch) -> Result<usize, Failure> {
+    /// Sends the first messages of the batch.
+    fn send(&mut self, batch: &Batch) -> Result<Sent, Failure> {
         let group = match &self.peer {
             Peer::Local(_) => GROUP,
             // Of several, the first refusal would be kept from us: the system says how many went.
@@ -125,9 +135,8 @@ impl Datagrams {
         let sent =
             sendmmsg(fd, &mut self.headers, &messages, addresses, [], MsgFlags::MSG_DONTWAIT);
         match sent {
-            Ok(results) => Ok(results.count()),
-            Err(Errno::EINTR) => Ok(0),
-            Err(Errno::EAGAIN) => Err(Failure::Behind(Wait::Ready)),
+            Ok(results) => Ok(Sent { count: results.count(), offered: messages.len() }),
+            Err(Errno::EAGAIN | Errno::EINTR) => Err(Failure::Behind(Wait::Ready)),
             Err(Errno::ENOBUFS) => Err(Failure::Behind(Wait::Time(self.behind))),
             Err(Errno::EMSGSIZE) => Err(Failure::TooLong(messages[0][0].len())),
             Err(Errno::ECONNREFUSED) if matches!(self.peer, Peer::Udp(_)) => {
@@ -136,6 +145,12 @@ impl Datagrams {
             Err(errno) => Err(Failure::Away(TargetError::during("send")(errno))),
         }
     }
+}
+
+/// How many messages were sent, at least one, of how many.
+struct Sent {
+    count: usize,
+    offered: usize,
 }
 
 /// Why nothing was sent.
@@ -157,13 +172,16 @@ impl Target for Datagrams {
         }
         while !batch.is_empty() {
             match self.send(batch) {
-                Ok(count) if count > 0 && self.trust == Trust::None => {
+                Ok(_) if self.trust == Trust::None => {
                     self.trust = Trust::Tried;
                     return Ok(Delivery::Later(Wait::Time(REFUSAL_TIME)));
                 }
-                Ok(count) => {
+                Ok(Sent { count, offered }) => {
                     batch.advance_messages(count);
                     self.behind = BEHIND_FIRST;
+                    if count < offered && count < WORTHWHILE {
+                        return Ok(Delivery::Later(Wait::Ready));
+                    }
                 }
                 Err(Failure::Behind(wait)) => {
                     self.behind = (self.behind * 2).min(BEHIND_MOST);
@@ -226,6 +244,8 @@ impl Connection {
         match peer {
             Peer::Local(path) => {
                 let socket = UnixDatagram::unbound().map_err(TargetError::during("socket"))?;
+                setsockopt(&socket, sockopt::SndBuf, &LOCAL_SEND_BUFFER)
+                    .map_err(TargetError::during("setting the send buffer"))?;
                 socket.connect(path).map_err(TargetError::during("connect"))?;
                 let peer = stat::stat(path).ok().map(|stat| FileId::of(&stat));
                 Ok(Self { socket: socket.into(), peer })
@@ -258,10 +278,19 @@ fn first_that_connects(addresses: &[SocketAddr]) -> io::Result<UdpSocket> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::socket::setsockopt;
-
     use super::*;
     use crate::record::{CONTINUED, CONTINUES};
+
+    #[test]
+    fn the_system_holds_little_of_what_syslogd_has_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let _syslogd = UnixDatagram::bind(&path).unwrap();
+        let connection = Connection::open(&Peer::Local(path)).unwrap();
+        let size = getsockopt(&connection.socket, sockopt::SndBuf).unwrap();
+        // Linux takes twice of what is asked for.
+        assert!((LOCAL_SEND_BUFFER..=2 * LOCAL_SEND_BUFFER).contains(&size), "{size}");
+    }
 
     #[test]
     fn a_message_that_the_socket_finds_too_long_goes_in_parts() {
