@@ -7,6 +7,10 @@ use std::process::Command;
 use crate::common::daemon;
 use crate::common::running::End;
 use crate::common::site::{Site, open_reader};
+use crate::least;
+
+/// What cat(1) is for a file.
+pub(crate) const LEAST_TO_SOCKET: &str = "sendmmsg(2) alone";
 
 /// Where a consumer puts the lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,15 @@ pub(crate) enum Form {
     Json,
 }
 
+/// Whence a program comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Bdaemon,
+    /// A part of this one.
+    Bench,
+    Package(&'static str),
+}
+
 /// A program that reads lines from a FIFO.
 #[derive(Clone, Copy)]
 pub(crate) struct Consumer {
@@ -31,7 +44,7 @@ pub(crate) struct Consumer {
     /// How it is called, for those who read the results.
     pub(crate) usage: &'static str,
     program: &'static str,
-    pub(crate) package: Option<&'static str>,
+    pub(crate) origin: Origin,
     pub(crate) output: Output,
     pub(crate) form: Form,
     pub(crate) end: End,
@@ -41,11 +54,11 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) fn is_bdaemon(&self) -> bool {
-        self.package.is_none()
+        self.origin == Origin::Bdaemon
     }
 
     pub(crate) fn is_installed(&self) -> bool {
-        self.is_bdaemon() || find(self.program).is_some()
+        !matches!(self.origin, Origin::Package(_)) || find(self.program).is_some()
     }
 }
 
@@ -73,7 +86,7 @@ pub(crate) fn all() -> Vec<Consumer> {
         name: "bdaemon, text",
         usage: "`[pipe.log] target = \"file\"`",
         program: "bdaemon",
-        package: None,
+        origin: Origin::Bdaemon,
         output: Output::Files,
         form: Form::Text,
         end: End::Term,
@@ -93,7 +106,7 @@ pub(crate) fn all() -> Vec<Consumer> {
             name: "cat",
             usage: "`cat <FIFO >FILE`",
             program: "cat",
-            package: Some("coreutils"),
+            origin: Origin::Package("coreutils"),
             command: cat,
             ..filter
         },
@@ -101,7 +114,7 @@ pub(crate) fn all() -> Vec<Consumer> {
             name: "multilog t",
             usage: "`multilog t s16777215 n1000 DIR <FIFO`",
             program: "multilog",
-            package: Some("daemontools"),
+            origin: Origin::Package("daemontools"),
             command: multilog,
             ..filter
         },
@@ -109,7 +122,7 @@ pub(crate) fn all() -> Vec<Consumer> {
             name: "s6-log T",
             usage: "`s6-log n1000 s268435455 T DIR <FIFO`",
             program: "s6-log",
-            package: Some("s6"),
+            origin: Origin::Package("s6"),
             command: s6_log,
             ..filter
         },
@@ -117,7 +130,7 @@ pub(crate) fn all() -> Vec<Consumer> {
             name: "svlogd -ttt",
             usage: "`svlogd -ttt DIR <FIFO`, with `s0` in `DIR/config`",
             program: "svlogd",
-            package: Some("runit"),
+            origin: Origin::Package("runit"),
             command: svlogd,
             ..filter
         },
@@ -125,7 +138,7 @@ pub(crate) fn all() -> Vec<Consumer> {
             name: "syslog-ng pipe()",
             usage: "`pipe(FIFO flags(no-parse))` to `file()`, `flags(flow-control)`",
             program: "syslog-ng",
-            package: Some("syslog-ng-core"),
+            origin: Origin::Package("syslog-ng-core"),
             command: syslog_ng,
             ..file
         },
@@ -140,9 +153,18 @@ pub(crate) fn all() -> Vec<Consumer> {
             name: "logger",
             usage: "`logger --socket SOCKET <FIFO`",
             program: "logger",
-            package: Some("bsdutils"),
+            origin: Origin::Package("bsdutils"),
             output: Output::Socket,
             command: logger,
+            ..filter
+        },
+        Consumer {
+            name: LEAST_TO_SOCKET,
+            usage: "a part of this benchmark: finds the lines and sends them, with a fixed header",
+            program: "",
+            origin: Origin::Bench,
+            output: Output::Socket,
+            command: least::command,
             ..filter
         },
     ]

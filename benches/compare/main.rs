@@ -13,6 +13,7 @@ mod chart;
 mod common;
 mod consumers;
 mod latency;
+mod least;
 mod measure;
 mod output;
 mod report;
@@ -63,6 +64,9 @@ pub(crate) struct Work {
 }
 
 fn main() {
+    if let Some(socket) = least::is_asked_for() {
+        return least::run(&socket);
+    }
     let settings = Settings::from_environment();
     let system = system::System::look();
     let (here, absent): (Vec<_>, Vec<_>) =
