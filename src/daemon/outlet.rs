@@ -10,10 +10,6 @@ use crate::config::Span;
 use crate::sys::account::Identity;
 use crate::target::{Delivery, Destination, Reopened, Target, TargetError, Wait};
 
-/// How much waits for a target before no more is formatted for it. A message may exceed it by its
-/// own length.
-const BACKLOG_MAX: usize = 128 << 10;
-
 /// How long a target may take nothing before that is worth a word.
 const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -89,7 +85,7 @@ impl Outlet {
 
     /// Whether more may be formatted for it.
     pub(super) fn has_room(&self) -> bool {
-        !self.is_down() && self.batch.backlog() < BACKLOG_MAX
+        !self.is_down() && self.batch.backlog() < self.target.portion()
     }
 
     /// Whether all is delivered, so that its pipes may be read.

@@ -81,6 +81,12 @@ pub(crate) trait Target {
         Ok(())
     }
 
+    /// How many bytes are formatted before they are delivered; a message may exceed it by its own
+    /// length.
+    fn portion(&self) -> usize {
+        128 << 10
+    }
+
     /// How often it was opened again since the start.
     fn reconnects(&self) -> u64 {
         0
