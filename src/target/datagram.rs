@@ -17,8 +17,9 @@ use super::{Delivery, Reopened, Target, TargetError, Wait, resolve};
 use crate::batch::Batch;
 use crate::sys::entry::FileId;
 
-/// How many messages one system call takes, at most.
-const GROUP: usize = 64;
+/// How many messages one system call takes, at most: a few more than a local queue has room for, as
+/// what it does not take was prepared in vain.
+const GROUP: usize = 16;
 
 /// How much the system is asked to hold of what syslogd has not read; all of it counts as delivered
 /// and is lost if syslogd dies. No message is larger, so it must not be less. Linux calls the
