@@ -58,7 +58,9 @@ impl Kind {
 }
 
 fn root() -> PathBuf {
-    std::env::var_os("BDAEMON_SYSLOG_DAEMONS").map_or_else(|| "/".into(), PathBuf::from)
+    let root = std::env::var_os("BDAEMON_SYSLOG_DAEMONS");
+    // A daemon changes its directory.
+    std::path::absolute(root.unwrap_or_else(|| "/".into())).unwrap()
 }
 
 /// The directory of its modules, below that of the architecture's libraries.
