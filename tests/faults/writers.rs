@@ -2,7 +2,7 @@
 //! very many, write byte by byte or nothing at all, or hold the lock of a pipe.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,25 +54,29 @@ impl Drop for Endless {
     }
 }
 
-/// Looks into a log file for what was not there before, from where it last looked on.
-struct Watch {
-    file: BufReader<File>,
-    line: Vec<u8>,
-}
+/// Looks at what comes to a log file from now on.
+struct Watch(BufReader<File>);
 
 impl Watch {
+    fn from_now_on(path: &Path) -> Self {
+        let mut file = File::open(path).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        Self(BufReader::new(file))
+    }
+
     fn wait_for_letter(&mut self, letter: char) {
         let wanted = letter.to_string().repeat(100);
+        let mut line = Vec::new();
         wait_for(format!("{wanted} in the log"), || {
-            loop {
-                self.line.clear();
-                if self.file.read_until(b'\n', &mut self.line).unwrap() == 0 {
-                    return None;
-                }
-                if memchr::memmem::find(&self.line, wanted.as_bytes()).is_some() {
+            // The log may grow faster than it is read: without a bound, nobody would give up.
+            for _ in 0..1000 {
+                line.clear();
+                self.0.read_until(b'\n', &mut line).unwrap();
+                if memchr::memmem::find(&line, wanted.as_bytes()).is_some() {
                     return Some(());
                 }
             }
+            None
         });
     }
 }
@@ -108,10 +112,9 @@ fn a_writer_that_is_killed_in_the_middle_of_a_record_costs_no_other_writer_anyth
     let daemon = site.start();
     let load = Load::start(&[site.pipe()], Plan::default());
     load.wait_more(100);
-    let file = BufReader::new(File::open(site.path("in.log")).unwrap());
-    let mut watch = Watch { file, line: Vec::new() };
     let letters: Vec<_> = ('A'..='Z').cycle().take(times).collect();
     for (place, letter) in letters.iter().enumerate() {
+        let mut watch = Watch::from_now_on(&site.path("in.log"));
         let endless = Endless::start(*letter, &site.pipe());
         watch.wait_for_letter(*letter);
         // Every other time, it waits in a write(2) for certain.
