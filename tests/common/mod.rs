@@ -43,6 +43,18 @@ pub fn wait_for<T>(what: impl Display, mut condition: impl FnMut() -> Option<T>)
     }
 }
 
+/// Whether somebody listens on this port, by `tcp` or `udp`. A probe that binds it could be in the way
+/// of the daemon that is about to.
+pub fn is_listened_at_on_linux(protocol: &str, port: u16) -> bool {
+    let table = fs::read_to_string(format!("/proc/net/{protocol}")).unwrap();
+    let port = format!(":{port:04X}");
+    let state = if protocol == "tcp" { "0A" } else { "07" };
+    table.lines().any(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        words.len() > 3 && words[1].ends_with(&port) && words[3] == state
+    })
+}
+
 /// Whether the tests run as root. Where they do not, what needs root is left out, and says so;
 /// under `BDAEMON_TEST_ROOT=required` that is a failure.
 pub fn is_root_or_skip() -> bool {

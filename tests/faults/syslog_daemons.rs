@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::geteuid;
 
-use crate::common::{DEADLINE, Daemon, Site, is_there_or_skip, pid_of, text, wait_for};
+use crate::common::{
+    DEADLINE, Daemon, Site, is_listened_at_on_linux, is_there_or_skip, pid_of, text, wait_for,
+};
 use crate::load::{Load, Plan, Tally, Written};
 use crate::scaled;
 use crate::table::{Allowed, Row};
@@ -220,8 +222,8 @@ impl<'a> Syslogd<'a> {
                     && std::os::unix::net::UnixDatagram::unbound()
                         .is_ok_and(|probe| probe.connect(self.socket()).is_ok())
             }
-            Input::Udp => UdpSocket::bind(("127.0.0.1", self.port)).is_err(),
-            Input::Tcp => TcpListener::bind(("127.0.0.1", self.port)).is_err(),
+            Input::Udp => is_listened_at_on_linux("udp", self.port),
+            Input::Tcp => is_listened_at_on_linux("tcp", self.port),
         }
     }
 

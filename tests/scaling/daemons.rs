@@ -4,13 +4,12 @@
 //! `scripts/syslog-daemons.sh` unpacks them.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::common::{is_there_or_skip, pid_of, text, wait_for};
+use crate::common::{is_listened_at_on_linux, is_there_or_skip, pid_of, text, wait_for};
 use crate::page;
 use crate::place::Place;
 
@@ -173,7 +172,7 @@ impl<'a> Syslogd<'a> {
         match self.ready {
             Ready::Socket(name) => std::os::unix::net::UnixDatagram::unbound()
                 .is_ok_and(|probe| probe.connect(self.place.site.path(name)).is_ok()),
-            Ready::Tcp(port) => TcpListener::bind(("127.0.0.1", port)).is_err(),
+            Ready::Tcp(port) => is_listened_at_on_linux("tcp", port),
             Ready::PidFile => fs::read(self.path("syslogd-pid")).is_ok_and(|pid| !pid.is_empty()),
         }
     }
