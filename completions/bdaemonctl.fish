@@ -44,7 +44,7 @@ complete -c bdaemonctl -n "__fish_bdaemonctl_needs_command" -f -a "completions" 
 complete -c bdaemonctl -n "__fish_bdaemonctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -s p -l priority -d 'The priority: a severity, or FACILITY.SEVERITY, or a number from 0 to 191' -r
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -s n -l pipe -d 'The pipe to write to [default: the first one]' -r
-complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -l timeout -d 'The longest to wait with a record for a reader that is behind [default: for ever]' -r
+complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -l timeout -d 'How long a record may wait for the pipe, or with --wait for delivery [default: for ever]' -r
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -s c -l config -d 'The configuration, in which pipes and the socket are looked up [default: /usr/local/etc/bdaemon.toml, and built-in values where there is none]' -r -F
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -s s -l socket -d 'The control socket, in place of the configured one' -r -F
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand send" -l wait -d 'Return only when the daemon has delivered everything'

@@ -133,7 +133,10 @@ fn an_unknown_user_or_group_keeps_it_from_starting() {
     let site = Site::new();
     site.configure(&format!("user = \"no-such-user\"\n{}", site.plain()));
     let (code, stderr) = site.fail_to_start(&[]);
-    assert_eq!((code, stderr.as_str()), (78, "bdaemon: no user `no-such-user` on this system\n"));
+    assert_eq!(
+        (code, stderr.as_str()),
+        (78, "bdaemon: no user `no-such-user` on this system; make it, for instance with pw(8)\n")
+    );
     site.configure(&(site.head() + &site.pipe_section("in", "group = \"no-such-group\"")));
     let (code, stderr) = site.fail_to_start(&[]);
     assert_eq!(code, 78);

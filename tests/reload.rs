@@ -88,12 +88,12 @@ fn a_bad_file_changes_nothing_and_says_why() {
             site.plain()
                 + &site.pipe_section("good", "")
                 + &site.pipe_section("bad", "").replace("bad.pipe", "no/bad.pipe"),
-            "no/bad.pipe cannot be used: opening its directory: No such file or directory",
+            "no/bad.pipe cannot be used: opening its directory: No such file or directory; make its directory",
         ),
         (
             site.plain().replace("in.log", "no/in.log")
                 + &site.pipe_section("good", "mode = \"0666\""),
-            "no/in.log: open: No such file or directory",
+            "no/in.log: open: No such file or directory; make its directory",
         ),
         (site.plain().replace("/pid\"", "/pid2\""), "pid_file cannot change while the daemon runs"),
         (

@@ -58,7 +58,7 @@ fn a_stale_pid_file_is_no_obstacle() {
 fn a_start_that_fails_leaves_nothing_behind_and_says_why_in_one_line() {
     /// What is wrong, the configuration that has it, and what the error says.
     type Case<'a> = (&'a str, &'a dyn Fn(&Site) -> String, &'a str);
-    let cases: [Case<'_>; 7] = [
+    let cases: [Case<'_>; 8] = [
         (
             "a log file in no directory",
             &|site| site.plain().replace("in.log", "no/in.log"),
@@ -101,7 +101,7 @@ fn a_start_that_fails_leaves_nothing_behind_and_says_why_in_one_line() {
                     format!("target = \"file\"\npath = \"{}\"", site.path("in.log").display());
                 site.plain().replace(&file, &address)
             },
-            "none: connect: No such file",
+            "none: connect: No such file or directory; is syslogd running, and does it listen there?",
         ),
         (
             "a second pipe that cannot be made",
@@ -109,7 +109,13 @@ fn a_start_that_fails_leaves_nothing_behind_and_says_why_in_one_line() {
                 site.plain()
                     + &site.pipe_section("second", "").replace("/second.pipe", "/no/second.pipe")
             },
-            "no/second.pipe",
+            "no/second.pipe cannot be used: opening its directory: No such file or directory; make \
+             its directory",
+        ),
+        (
+            "a pid file without its directory",
+            &|site| site.plain().replace("/pid\"", "/no/pid\""),
+            "no/pid: No such file or directory; make its directory",
         ),
     ];
     for (what, configuration, expected) in cases {

@@ -29,14 +29,14 @@ impl Config {
         let owners = self.pipes.iter().filter_map(|pipe| pipe.owner.as_deref());
         for name in self.user.as_deref().into_iter().chain(owners).collect::<BTreeSet<_>>() {
             if let Err(why) = account::user(name) {
-                advice.push(format!("{why}; make it, for instance with pw(8)"));
+                advice.push(why.to_string());
             }
         }
         let groups = self.pipes.iter().filter_map(|pipe| pipe.group.as_deref());
         let groups = groups.chain(self.group.as_deref()).chain(self.control.group.as_deref());
         for name in groups.collect::<BTreeSet<_>>() {
             if let Err(why) = account::group(name) {
-                advice.push(format!("{why}; make it, for instance with pw(8)"));
+                advice.push(why.to_string());
             }
         }
     }

@@ -24,7 +24,11 @@ pub(super) enum ClientError {
     NotPermitted(PathBuf),
     #[error("{}: no control socket: control.enable is false in this configuration", .0.display())]
     Disabled(PathBuf),
-    #[error("{}: this is not bdaemon's control socket, or one of another version", .0.display())]
+    #[error(
+        "{}: this is not bdaemon's control socket, or one of another version; after an upgrade: \
+         service bdaemon restart",
+        .0.display()
+    )]
     Foreign(PathBuf),
     #[error("{}: bdaemon went away", .0.display())]
     Gone(PathBuf),

@@ -29,7 +29,7 @@ pub(super) struct Send {
     #[arg(long)]
     wait: bool,
 
-    /// The longest to wait with a record for a reader that is behind [default: for ever]
+    /// How long a record may wait for the pipe, or with --wait for delivery [default: for ever]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Span>,
 

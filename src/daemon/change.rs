@@ -77,10 +77,9 @@ impl Change {
             let opened =
                 self.outlets.iter().any(|outlet| outlet.destination.is_same_place(&destination));
             if !opened && relay.outlets.find(&destination).is_none() {
-                let name = destination.to_string();
-                let outlet = Outlet::open(destination, identity);
-                self.outlets
-                    .push(outlet.map_err(|cause| StartError::Target { destination: name, cause })?);
+                let outlet = Outlet::open(destination.clone(), identity)
+                    .map_err(|cause| StartError::Target { destination, cause })?;
+                self.outlets.push(outlet);
             }
         }
         for settings in &config.pipes {

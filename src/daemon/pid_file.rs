@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, OFlag};
 use nix::sys::stat;
 
 use crate::sys::entry::{self, Entry, FileId};
-use crate::sys::{lock, why};
+use crate::sys::{lock, remedy, why};
 
 /// How long a daemon that has just taken the lock may need to write its pid.
 const PID_PATIENCE: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ pub(crate) enum PidFileError {
     Running { pid: u32, path: PathBuf },
     #[error("already running: another process holds {}", path.display())]
     RunningUnnamed { path: PathBuf },
-    #[error("pid file {}: {}", path.display(), why(cause))]
+    #[error("pid file {}: {}{}", path.display(), why(cause), remedy(path))]
     Io { path: PathBuf, cause: io::Error },
 }
 

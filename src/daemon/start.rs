@@ -22,8 +22,8 @@ use crate::sys::account::{self, AccountError, Identity, PrivilegeError};
 use crate::sys::signals::Signals;
 use crate::sys::socket::{ListenError, Listener};
 use crate::sys::stamp::Stamp;
-use crate::sys::why;
-use crate::target::TargetError;
+use crate::sys::{remedy, why};
+use crate::target::{Destination, TargetError};
 
 /// Why the daemon does not start, or a new configuration is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(super) enum StartError {
     #[error("pid file: {0}")]
     PidFileOption(String),
     /// A pipe cannot be made or taken.
-    #[error("pipe {name}: {} {cause}", path.display())]
+    #[error("pipe {name}: {} {cause}{}", path.display(), remedy(path))]
     Pipe {
         /// The pipe's name.
         name: String,
@@ -48,15 +48,15 @@ pub(super) enum StartError {
         cause: PipeError,
     },
     /// A target cannot be opened.
-    #[error("target {destination}: {cause}")]
+    #[error("target {destination}: {cause}{}", destination.remedy())]
     Target {
         /// The target.
-        destination: String,
+        destination: Destination,
         /// Why.
         cause: TargetError,
     },
     /// The control socket cannot be made.
-    #[error("control socket {}: {cause}", path.display())]
+    #[error("control socket {}: {cause}{}", path.display(), remedy(path))]
     Socket {
         /// Its path.
         path: PathBuf,

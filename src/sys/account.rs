@@ -10,7 +10,7 @@ use nix::unistd::{self, Gid, Group, Uid, User};
 /// An account that is not there, or could not be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AccountError {
-    #[error("no {kind} `{name}` on this system")]
+    #[error("no {kind} `{name}` on this system; make it, for instance with pw(8)")]
     Unknown { kind: &'static str, name: String },
     #[error("looking up {kind} `{name}`: {}", errno.desc())]
     LookUp { kind: &'static str, name: String, errno: Errno },

@@ -2,6 +2,7 @@
 //! difference between systems is one function here.
 
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -17,6 +18,15 @@ pub(crate) mod stamp;
 pub(crate) fn why(error: &io::Error) -> String {
     let system = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_owned());
     system.unwrap_or_else(|| error.to_string())
+}
+
+/// What to do about a file that cannot be made, as far as that can be seen: words to put behind the
+/// error, or nothing.
+pub(crate) fn remedy(path: &Path) -> &'static str {
+    match path.parent() {
+        Some(directory) if !directory.exists() => "; make its directory",
+        _ => "",
+    }
 }
 
 /// Whether it failed because this process, or the system, has no descriptors left.

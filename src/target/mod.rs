@@ -18,7 +18,7 @@ use nix::poll::PollFlags;
 use crate::batch::Batch;
 use crate::config::{self, Address, FileMode, Sync};
 use crate::sys::account::Identity;
-use crate::sys::why;
+use crate::sys::{self, why};
 
 /// How far a delivery came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,16 @@ impl Destination {
         match (self, other) {
             (Self::File { path: one, .. }, Self::File { path: two, .. }) => one == two,
             _ => self == other,
+        }
+    }
+
+    /// What to do when it cannot be opened, as far as that can be seen: words to put behind the
+    /// error, or nothing.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self {
+            Self::File { path, .. } => sys::remedy(path),
+            Self::Socket(Address::Unix(_)) => "; is syslogd running, and does it listen there?",
+            Self::Socket(_) | Self::Stderr => "",
         }
     }
 

@@ -48,7 +48,9 @@ const WAYS: &[(&str, Daemons)] = &[
     ("3: files, rsyslog ships, RELP", |place| vec![collector(place), shipper(place)]),
 ];
 
-const PIPES: &[usize] = &[1, 8, 64];
+const PIPES: &[usize] = &[1, 8, JAILS];
+
+const JAILS: usize = 64;
 
 /// One run.
 #[derive(Clone, Copy)]
@@ -74,20 +76,26 @@ fn the_figures_are_written() {
     let (count, runs) = (number("BENCH_LINES", 500_000), number("BENCH_RUNS", 3));
     let lines = lines(count);
     let mut ways: Vec<_> = WAYS.iter().map(|(name, _)| ((*name).to_owned(), Vec::new())).collect();
-    let name = |pipes: &usize| format!("{pipes} pipes, local socket").replace("1 pipes", "1 pipe");
+    let name = |pipes: &usize| {
+        format!("{pipes} pipes, a reader that only counts").replace("1 pipes", "1 pipe")
+    };
     let mut pipes: Vec<_> = PIPES.iter().map(|pipes| (name(pipes), Vec::new())).collect();
+    let mut logged = (format!("{JAILS} pipes, rsyslog to a file"), Vec::new());
     for _ in 0..runs {
         for ((name, samples), (_, daemons)) in ways.iter_mut().zip(WAYS) {
             samples.push(way(*daemons, &lines));
             eprintln!("{}", row(name, samples, count));
         }
         for ((name, samples), pipes) in pipes.iter_mut().zip(PIPES) {
-            samples.push(many_pipes(*pipes, &lines));
+            samples.push(counted(*pipes, &lines));
             eprintln!("{}", row(name, samples, count));
         }
+        logged.1.push(logged_by_rsyslog(JAILS, &lines));
+        eprintln!("{}", row(&logged.0, &logged.1, count));
     }
+    pipes.push(logged);
     let mut figures = format!(
-        "\n{count} lines, the median of {runs} runs, on {} on {}.\n",
+        "\n{count} lines; of {runs} runs the median, and the fewest lines that arrived; on {} on {}.\n",
         jiff::Zoned::now().date(),
         system()
     );
@@ -149,7 +157,8 @@ fn way(daemons: Daemons, lines: &[u8]) -> Sample {
     let _daemons = daemons(&place);
     let daemon = place.bdaemon();
     let mut pipe = OpenOptions::new().write(true).open(place.pipe()).unwrap();
-    let mut arrivals = Arrivals { directory: place.site.path("log/hosts"), seen: HashMap::new() };
+    // bdaemon's own messages have another facility.
+    let mut arrivals = Arrivals::new(place.site.path("log/hosts"), b" local3.");
     let begin = Instant::now();
     thread::scope(|scope| {
         // A thread of its own, since the writer may have to wait.
@@ -159,18 +168,45 @@ fn way(daemons: Daemons, lines: &[u8]) -> Sample {
     })
 }
 
-/// The lines in turn to so many pipes, as jails have them, and on to a local socket.
-fn many_pipes(count: usize, lines: &[u8]) -> Sample {
+/// The pipes of so many jails, to be written to.
+fn pipes(place: &Place, count: usize) -> Vec<File> {
+    let names = jails::names(count);
+    let open = |jail: &String| OpenOptions::new().write(true).open(jails::pipe(place, jail));
+    names.iter().map(|jail| open(jail).unwrap()).collect()
+}
+
+/// Writes the lines in turn to these pipes.
+fn write_in_turn(pipes: &mut [File], lines: &[u8]) {
+    let count = pipes.len();
+    for (number, portion) in lines.chunks(PORTION).enumerate() {
+        pipes[number % count].write_all(portion).unwrap();
+    }
+}
+
+/// So many pipes, as jails have them, and a local syslogd that writes to a file.
+fn logged_by_rsyslog(count: usize, lines: &[u8]) -> Sample {
+    let place = Place::new();
+    let _syslogd = jails::syslogd(&place);
+    jails::configure(&place, &jails::names(count));
+    let daemon = place.bdaemon();
+    let mut pipes = pipes(&place, count);
+    let mut arrivals = Arrivals::new(place.site.path("log"), b" jail-");
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| write_in_turn(&mut pipes, lines));
+        let (arrived, seconds) = watch(begin, lines.len() / LINE, || arrivals.count());
+        finish(daemon, arrived, seconds)
+    })
+}
+
+/// So many pipes, as jails have them, and a reader of the local socket that only counts.
+fn counted(count: usize, lines: &[u8]) -> Sample {
     let place = Place::new();
     let socket = UnixDatagram::bind(place.site.path("run/log")).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    let names = jails::names(count);
-    jails::configure(&place, &names);
+    jails::configure(&place, &jails::names(count));
     let daemon = place.bdaemon();
-    let mut pipes: Vec<_> = names
-        .iter()
-        .map(|jail| OpenOptions::new().write(true).open(jails::pipe(&place, jail)).unwrap())
-        .collect();
+    let mut pipes = pipes(&place, count);
     let (arrived, over) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -184,11 +220,7 @@ fn many_pipes(count: usize, lines: &[u8]) -> Sample {
             }
         });
         let begin = Instant::now();
-        scope.spawn(|| {
-            for (number, portion) in lines.chunks(PORTION).enumerate() {
-                pipes[number % count].write_all(portion).unwrap();
-            }
-        });
+        scope.spawn(|| write_in_turn(&mut pipes, lines));
         let (arrived, seconds) =
             watch(begin, lines.len() / LINE, || arrived.load(Ordering::Relaxed));
         let sample = finish(daemon, arrived, seconds);
@@ -230,22 +262,27 @@ fn children() -> f64 {
 /// The lines in a collector's files, each looked at once.
 struct Arrivals {
     directory: PathBuf,
+    /// What each line of the load has, and no other.
+    mark: &'static [u8],
     /// By file: up to where it was read, and how many lines were found.
     seen: HashMap<PathBuf, (u64, usize)>,
 }
 
 impl Arrivals {
+    fn new(directory: PathBuf, mark: &'static [u8]) -> Self {
+        Self { directory, mark, seen: HashMap::new() }
+    }
+
     fn count(&mut self) -> usize {
-        for entry in fs::read_dir(&self.directory).unwrap() {
-            let path = entry.unwrap().path();
+        let entries = fs::read_dir(&self.directory).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.filter(|path| path.is_file()) {
             let mut file = File::open(&path).unwrap();
             let (place, count) = self.seen.entry(path).or_default();
             file.seek(SeekFrom::Start(*place)).unwrap();
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
             let end = memchr::memrchr(b'\n', &bytes).map_or(0, |last| last + 1);
-            // bdaemon's own messages have another facility.
-            *count += memchr::memmem::find_iter(&bytes[..end], b" local3.").count();
+            *count += memchr::memmem::find_iter(&bytes[..end], self.mark).count();
             *place += end as u64;
         }
         self.seen.values().map(|(_, count)| count).sum()

@@ -11,9 +11,11 @@ use nix::sys::signal::Signal;
 use crate::common::{
     Syslogd, described, inode, is_fifo, is_root_or_skip, mode, syslog_text, text, wait_for,
 };
+use crate::daemons::{self, Kind, Ready, are_here_or_skip};
 use crate::load::{Load, Plan, Tally};
 use crate::page;
 use crate::place::Place;
+use crate::setups::LOCAL_INPUT;
 
 /// Names of jails.
 pub(crate) fn names(count: usize) -> Vec<String> {
@@ -44,6 +46,13 @@ pub(crate) fn configure(place: &Place, names: &[String]) {
     assert!(output.status.success(), "{}", described(&output));
     place.site.configure(&text(&output.stdout));
     place.check();
+}
+
+/// The local syslogd, with the rule of the page for jails.
+pub(crate) fn syslogd(place: &Place) -> daemons::Syslogd<'_> {
+    let config = LOCAL_INPUT.to_owned() + &page::block("syslog.conf for jails");
+    let ready = Ready::Socket("run/log");
+    daemons::Syslogd::start_with(Kind::Rsyslog, place, "local", &config, ready)
 }
 
 /// As a shell's `>` writes, without making a file where there is no pipe.
@@ -88,8 +97,31 @@ fn each_of_64_jails_has_a_pipe_a_tag_and_a_facility() {
 }
 
 #[test]
+fn a_rule_of_syslogd_has_the_lines_of_all_jails() {
+    if !are_here_or_skip(&[Kind::Rsyslog]) {
+        return;
+    }
+    page::says("**Who wrote it** is told by the tag");
+    let place = Place::new();
+    let _syslogd = syslogd(&place);
+    let names = names(16);
+    configure(&place, &names);
+    let _daemon = place.bdaemon();
+    for jail in &names {
+        write(&pipe(&place, jail), "hello\n");
+    }
+    for jail in &names {
+        wait_for(format!("the line of {jail}"), || {
+            let log = fs::read_to_string(place.site.path("log/jails.log")).unwrap_or_default();
+            let mut lines = log.lines();
+            lines.any(|line| line.contains(&format!(" {jail}["))).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_jail_that_comes_leaves_the_pipes_of_the_others_alone() {
-    page::says("a reload does not touch the pipes that stay as they are");
+    page::says("reload does not touch the pipes that stay as they are");
     let place = Place::new();
     let syslogd = Syslogd::bind(&place.site.path("run/log"));
     let mut names = names(3);

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{User, geteuid};
+
 use crate::common::{DEADLINE, Daemon, Site, described, read_pid, text, wait_for, whole_lines};
 use crate::load::Tally;
 use crate::page;
@@ -35,10 +37,13 @@ impl Place {
         Self { site, syslog_port: free_port(), relp_port: free_port() }
     }
 
-    /// What the page shows, with the addresses and paths of this place.
+    /// What the page shows, with the addresses and paths of this place, and whoever runs the test
+    /// in the place of `bdaemon`.
     pub(crate) fn here(&self, text: &str) -> String {
         let (syslog, relp) = (self.syslog_port, self.relp_port);
-        text.replace("loghost.example.org", "127.0.0.1")
+        let user = User::from_uid(geteuid()).unwrap().expect("a user with a name").name;
+        text.replace("user = \"bdaemon\"", &format!("user = \"{user}\""))
+            .replace("loghost.example.org", "127.0.0.1")
             .replace("\"2514\"", &format!("\"{relp}\""))
             .replace("\"514\"", &format!("\"{syslog}\""))
             .replace(":514", &format!(":{syslog}"))

@@ -42,7 +42,7 @@ fn local_queue_on_linux() -> u64 {
 }
 
 /// Where the base system's syslogd listens; rsyslog has to be told.
-const LOCAL_INPUT: &str = "module(load=\"imuxsock\" SysSock.Use=\"off\")\n\
+pub(crate) const LOCAL_INPUT: &str = "module(load=\"imuxsock\" SysSock.Use=\"off\")\n\
      input(type=\"imuxsock\" Socket=\"/var/run/log\")\n\
      main_queue(queue.type=\"Direct\")\n";
 
@@ -80,6 +80,27 @@ fn a_syslogd_that_forwards_by_udp_loses_what_comes_while_the_collector_is_away()
     let under_way = 100;
     assert!(outcome.lost + under_way >= back - gone, "nobody keeps them: {gone} to {back}");
     assert!(outcome.lost <= ready - before + under_way, "all else arrives: {before} to {ready}");
+    assert_eq!((outcome.duplicated, outcome.disordered), (0, 0));
+}
+
+#[test]
+fn a_syslogd_that_is_killed_loses_what_waits_at_its_socket() {
+    if !are_here_or_skip(&[Kind::Rsyslog]) {
+        return;
+    }
+    page::says("**Lost** when the syslogd is killed: what waits at its socket.");
+    let place = Place::new();
+    let _collector = collector(&place);
+    let mut syslogd = base_syslogd(&place);
+    let _daemon = place.bdaemon();
+    let load = Load::start(&[place.pipe()], plan());
+    load.wait_more(500);
+    syslogd.end(Signal::SIGKILL);
+    load.wait_blocked();
+    syslogd.start_again();
+    load.wait_more(500);
+    let outcome = outcome(&place, load);
+    assert!(outcome.lost <= local_queue_on_linux());
     assert_eq!((outcome.duplicated, outcome.disordered), (0, 0));
 }
 
@@ -235,4 +256,28 @@ fn files_that_are_shipped_lose_hardly_anything_when_the_shipper_is_killed() {
     }
     place.wait_more(500);
     assert!(outcome(&place, load).lost <= 128 * KILLS);
+}
+
+#[test]
+fn files_that_are_rotated_lose_nothing_on_their_way() {
+    const ROTATIONS: usize = 3;
+    if !are_here_or_skip(&[Kind::Rsyslog]) {
+        return;
+    }
+    page::says("the shipper reads the old one to its end and goes on with the new.");
+    let place = Place::new();
+    let _collector = collector(&place);
+    let _shipper = shipper(&place);
+    let daemon = place.bdaemon();
+    let load = Load::start(&[place.pipe()], plan());
+    let file = place.site.path("log/bdaemon/in.json");
+    for number in 0..ROTATIONS {
+        place.wait_more(500);
+        // As newsyslog(8) does, but that it makes the new file itself.
+        fs::rename(&file, place.site.path(&format!("log/bdaemon/in.json.{number}"))).unwrap();
+        daemon.signal(Signal::SIGUSR1);
+        load.wait_more(500);
+    }
+    place.wait_more(500);
+    assert_eq!(outcome(&place, load).lost, 0);
 }
