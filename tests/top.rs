@@ -10,6 +10,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
@@ -164,6 +165,29 @@ fn a_signal_gives_the_terminal_back() {
         assert!(top.wait().success());
         top.check_given_back();
     }
+    daemon.stop();
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it() {
+    let site = Site::new();
+    let daemon = site.start();
+    let pty = openpty(None, None).unwrap();
+    // Or top had the terminal's other side as well.
+    fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+    let stdio = || Stdio::from(pty.slave.try_clone().unwrap());
+    let mut command = site.bdaemonctl(&["top", "-i", "1h"]);
+    command.stdin(stdio()).stdout(stdio()).stderr(stdio()).env("TERM", "xterm");
+    let mut top = command.spawn().unwrap();
+    drop((command, pty.slave));
+    let mut master = File::from(pty.master);
+    let (mut seen, mut buffer) = (String::new(), [0; 4096]);
+    while !seen.contains("quits") {
+        let count = master.read(&mut buffer).unwrap();
+        seen += &text(&buffer[..count]);
+    }
+    drop(master);
+    wait_for("the end of top", || top.try_wait().unwrap());
     daemon.stop();
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::control::protocol::{Greeting, PROTOCOL, REPLY_MAX, Reply, Request};
 use crate::exit::Sysexit;
 use crate::record::without_controls;
+use crate::sys::socket::connect;
 use crate::sys::why;
 
 /// How long a daemon may take to greet: one that is stopped does not.
@@ -65,7 +66,7 @@ impl Client {
     /// Connects, and hears the greeting.
     pub(super) fn connect(path: &Path) -> Result<Self, ClientError> {
         let owned = || path.to_owned();
-        let stream = UnixStream::connect(path).map_err(|cause| match cause.kind() {
+        let stream = connect(path).map_err(|cause| match cause.kind() {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted(owned()),
             _ => ClientError::NotRunning { path: owned(), cause },
         })?;

@@ -1,6 +1,7 @@
 //! `bdaemonctl top`: rates, backlog and trouble as they change.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use crossterm::terminal::{
     enable_raw_mode, size,
 };
 use crossterm::{cursor, execute, queue};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
 use super::client::Client;
@@ -100,17 +103,54 @@ impl Top {
             if left.is_zero() {
                 return Ok(false);
             }
-            if poll(left.min(ATTENTION))?
-                && let Event::Key(key) = read()?
-            {
-                let interrupt = key.modifiers.contains(KeyModifiers::CONTROL);
-                match key.code {
-                    KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
-                    KeyCode::Char('c') if interrupt => return Ok(true),
-                    _ => {}
+            match wait_for_input(left.min(ATTENTION))? {
+                Input::None => {}
+                Input::Gone => return Ok(true),
+                Input::Some => {
+                    while poll(Duration::ZERO)? {
+                        if asks_to_quit(&read()?) {
+                            return Ok(true);
+                        }
+                    }
                 }
             }
         }
+    }
+}
+
+/// What the terminal has for us.
+enum Input {
+    None,
+    Some,
+    /// It will never have anything again.
+    Gone,
+}
+
+/// Looks at the terminal before crossterm does, which would read from one that has gone for ever.
+fn wait_for_input(most: Duration) -> io::Result<Input> {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX);
+    match nix::poll::poll(&mut fds, timeout) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let events = fds[0].revents().unwrap_or(PollFlags::empty());
+    Ok(if events.is_empty() {
+        Input::None
+    } else if events == PollFlags::POLLIN {
+        Input::Some
+    } else {
+        Input::Gone
+    })
+}
+
+fn asks_to_quit(event: &Event) -> bool {
+    let Event::Key(key) = event else { return false };
+    match key.code {
+        KeyCode::Char('q') | KeyCode::Esc => true,
+        KeyCode::Char('c') => key.modifiers.contains(KeyModifiers::CONTROL),
+        _ => false,
     }
 }
 
@@ -180,7 +220,11 @@ impl Screen {
     }
 
     fn draw(&self, status: &Status, rates: &Rates) -> io::Result<()> {
-        let (width, height) = size()?;
+        let (width, height) = match size()? {
+            // A serial console does not know its size.
+            (0, _) | (_, 0) => (80, 24),
+            size => size,
+        };
         let uptime = Duration::try_from_secs_f64(status.uptime_seconds).unwrap_or_default();
         let uptime = Span(Duration::from_secs(uptime.as_secs()));
         let (pipes, targets) = tables(status, rates);

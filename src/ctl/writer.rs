@@ -222,10 +222,16 @@ impl PipeWriter {
     }
 
     fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), WriterError> {
+        // FreeBSD lets even a write that must not block wait for another writer's large one, so that
+        // nothing is written before poll(2) says that it can be.
+        let mut wait = self.deadline.is_some();
         while !bytes.is_empty() {
+            if wait {
+                self.wait()?;
+            }
             match self.pipe.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     return Err(WriterError::ReaderGone {
@@ -245,15 +251,13 @@ impl PipeWriter {
             None => PollTimeout::NONE,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(self.timed_out());
-                }
                 let millis = left.as_micros().div_ceil(1000);
                 PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
             }
         };
         let mut fds = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
         match poll(&mut fds, timeout) {
+            Ok(0) => Err(self.timed_out()),
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(self.io(errno.into())),
         }

@@ -79,6 +79,11 @@ impl Outlet {
         self.patience = patience;
     }
 
+    /// How long it has to stay open for what was delivered to reach its receiver.
+    pub(super) fn linger(&self) -> Duration {
+        self.target.linger()
+    }
+
     fn is_down(&self) -> bool {
         matches!(&self.trouble, Some(Trouble { standing: Standing::Down { .. }, .. }))
     }

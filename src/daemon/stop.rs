@@ -46,6 +46,8 @@ impl Daemon {
         }
         log::info!("all done");
         relay.say_last_words(&mut signals);
+        let linger = relay.outlets.iter().map(|(_, outlet)| outlet.linger()).max();
+        std::thread::sleep(linger.unwrap_or_default());
         if let Some(StopRequest { client, .. }) = request {
             let drained = relay.outlets.delivered() - delivered_before;
             if let Some(client) = control.server.client(*client) {

@@ -3,12 +3,30 @@
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::libc::mode_t;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid};
 
 use super::entry::{self, Entry, FileId};
+
+/// Connects to whoever listens at the path. Where many wait to be accepted, Linux waits, and FreeBSD
+/// refuses as if nobody listened: only a refusal that is repeated counts there.
+pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
+    const TRIES: u32 = if cfg!(target_os = "linux") { 1 } else { 5 };
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut tries = 1;
+    loop {
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 /// Why there is no socket to listen on.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +66,7 @@ impl Listener {
             if !entry::is_socket(&stat) {
                 return Err(ListenError::NotASocket(entry::kind(&stat)));
             }
-            match entry.by_path(|path| UnixStream::connect(path)) {
+            match entry.by_path(connect) {
                 Ok(_) => return Err(ListenError::Served),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => return Err(ListenError::during("connect")(error)),

@@ -1,11 +1,13 @@
 //! The time of a message: local, as syslogd(8) on FreeBSD prints a stamp without converting it.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Zoned;
 use jiff::fmt::strtime;
 use jiff::fmt::temporal::DateTimePrinter;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 /// Microseconds, whether or not there are any.
 const RFC3339: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
@@ -20,12 +22,12 @@ pub(crate) struct Stamp {
 impl Stamp {
     /// Now, in the zone of this machine.
     pub(crate) fn now() -> Self {
-        Self::of(Zoned::now())
+        Self::of(now())
     }
 
     /// So long ago.
     pub(crate) fn before(age: Duration) -> Self {
-        let now = Zoned::now();
+        let now = now();
         let then =
             jiff::SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok());
         Self::of(then.unwrap_or(now))
@@ -48,6 +50,23 @@ impl Stamp {
         // Only an unknown directive is an error, and here is none.
         strtime::format("%b %e %H:%M:%S", &self.time).unwrap_or_default()
     }
+}
+
+/// Now, in the zone of this machine. jiff looks for a zone at every call while it finds none, as in
+/// a jail without /etc/localtime; UTC is taken for some time then.
+fn now() -> Zoned {
+    const AGAIN: Duration = Duration::from_secs(60);
+    thread_local! {
+        static NOT_FOUND: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let zone = match NOT_FOUND.get() {
+        Some(when) if when.elapsed() < AGAIN => TimeZone::UTC,
+        _ => TimeZone::try_system().unwrap_or_else(|_| {
+            NOT_FOUND.set(Some(Instant::now()));
+            TimeZone::UTC
+        }),
+    };
+    Timestamp::now().to_zoned(zone)
 }
 
 #[cfg(test)]

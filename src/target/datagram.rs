@@ -22,10 +22,11 @@ use crate::sys::entry::FileId;
 const GROUP: usize = 16;
 
 /// How much the system is asked to hold of what syslogd has not read; all of it counts as delivered
-/// and is lost if syslogd dies. No message is larger, so it must not be less. Linux calls the
-/// socket writable when three quarters of it are free, and not at every message that is read: a
-/// larger one costs a wake-up for each.
-const LOCAL_SEND_BUFFER: usize = 8 << 10;
+/// and is lost if syslogd dies. The longest message must fit, with the sender's groups that FreeBSD
+/// adds where syslogd asks for them: one that does not is refused like one that comes too early, for
+/// ever. Linux calls the socket writable when three quarters of it are free, and not at every
+/// message that is read: a larger one costs a wake-up for each.
+const LOCAL_SEND_BUFFER: usize = 9 << 10;
 
 /// A receiver that is faster than this side has room again by the next try. One that made room for
 /// fewer messages than this since the last is waited for, as a try at once would find even less.
@@ -40,6 +41,11 @@ const MESSAGE_MIN: usize = 480;
 /// writable all the same.
 const BEHIND_FIRST: Duration = Duration::from_millis(1);
 const BEHIND_MOST: Duration = Duration::from_millis(50);
+
+/// How long a local socket stays open after the last message. FreeBSD holds at the sender what
+/// syslogd has not read, and when the sender closes it throws that away if messages of another
+/// sender that has gone are still unread.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// How long a collector that has refused messages has to refuse the next one: its answer comes
 /// from another machine, after the message was sent.
@@ -101,6 +107,11 @@ impl Datagrams {
         })
     }
 
+    /// What tells that the receiver has room again.
+    fn room(&self) -> Wait {
+        if cfg!(target_os = "linux") { Wait::Ready } else { Wait::Time(self.behind) }
+    }
+
     /// Counts the message that was tried, unless it was refused.
     fn settle(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
         let Some(connection) = &self.socket else { return Ok(()) };
@@ -112,6 +123,15 @@ impl Datagrams {
         batch.advance_messages(1);
         self.trust = Trust::Full;
         Ok(())
+    }
+
+    /// Whether the local socket that stands at the path is the one that it is connected to.
+    fn leads_to_what_is_there(&self) -> bool {
+        let (Peer::Local(path), Some(connection)) = (&self.peer, &self.socket) else {
+            return false;
+        };
+        let there = stat::stat(path).ok().map(|stat| FileId::of(&stat));
+        there.is_some() && there == connection.peer
     }
 
     /// Sends the first messages of the batch.
@@ -181,7 +201,7 @@ impl Target for Datagrams {
                     batch.advance_messages(count);
                     self.behind = BEHIND_FIRST;
                     if count < offered && count < WORTHWHILE {
-                        return Ok(Delivery::Later(Wait::Ready));
+                        return Ok(Delivery::Later(self.room()));
                     }
                 }
                 Err(Failure::Behind(wait)) => {
@@ -210,6 +230,11 @@ impl Target for Datagrams {
     }
 
     fn reopen(&mut self) -> Result<Reopened, TargetError> {
+        // What waits in a socket that still leads to syslogd would be overtaken there by what goes
+        // through another, and on FreeBSD may be lost when it is closed.
+        if self.leads_to_what_is_there() {
+            return Ok(Reopened::Same);
+        }
         self.socket = Some(Connection::open(&self.peer)?);
         self.connected += 1;
         if self.trust == Trust::Tried {
@@ -221,13 +246,18 @@ impl Target for Datagrams {
     }
 
     fn look_after(&mut self) -> Result<(), TargetError> {
-        if let (Peer::Local(path), Some(connection)) = (&self.peer, &self.socket) {
-            let now = stat::stat(path).ok().map(|stat| FileId::of(&stat));
-            if now.is_some() && now != connection.peer {
-                self.reopen()?;
-            }
+        // Where nothing is at the path, syslogd may still listen to the old socket.
+        if matches!(&self.peer, Peer::Local(path) if path.exists()) && self.socket.is_some() {
+            self.reopen()?;
         }
         Ok(())
+    }
+
+    fn linger(&self) -> Duration {
+        match &self.peer {
+            Peer::Local(_) if cfg!(target_os = "freebsd") => LINGER,
+            _ => Duration::ZERO,
+        }
     }
 
     /// Small, so that syslogd reads messages while the next are formatted, and its queue is found
@@ -297,6 +327,33 @@ mod tests {
         let size = getsockopt(&connection.socket, sockopt::SndBuf).unwrap();
         // Linux takes twice of what is asked for.
         assert!((LOCAL_SEND_BUFFER..=2 * LOCAL_SEND_BUFFER).contains(&size), "{size}");
+    }
+
+    #[test]
+    fn a_socket_that_still_leads_to_syslogd_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let _old = UnixDatagram::bind(&path).unwrap();
+        let mut target = Datagrams::local(&path).unwrap();
+        target.reopen().unwrap();
+        target.look_after().unwrap();
+        assert_eq!(target.reconnects(), 0);
+        std::fs::rename(&path, directory.path().join("old")).unwrap();
+        target.look_after().unwrap();
+        assert_eq!(target.reconnects(), 0, "nothing is there to connect to");
+        let new = UnixDatagram::bind(&path).unwrap();
+        target.look_after().unwrap();
+        assert_eq!(target.reconnects(), 1);
+        target.reopen().unwrap();
+        assert_eq!(target.reconnects(), 1);
+        let mut batch = Batch::default();
+        batch.push(true, |bytes| {
+            bytes.extend_from_slice(b"<14>text");
+            4
+        });
+        target.deliver(&mut batch).unwrap();
+        let mut buffer = [0; 100];
+        assert_eq!(new.recv(&mut buffer).unwrap(), 8);
     }
 
     #[test]

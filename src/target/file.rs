@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use memchr::{memchr, memrchr};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
@@ -45,6 +46,18 @@ struct OpenFile {
     torn: bool,
 }
 
+/// Whether the file system has no room for it, or the user may have no more of it.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// How much to write instead to a nearly full file system, of which UFS takes all of a write or
+/// nothing: about half, in whole lines, and none when it is one line.
+fn less(lines: &[u8]) -> Option<usize> {
+    let end = memrchr(b'\n', &lines[..lines.len() / 2]).or_else(|| memchr(b'\n', lines));
+    end.map(|end| end + 1).filter(|&length| length < lines.len())
+}
+
 impl LogFile {
     pub(super) fn open(
         path: &Path,
@@ -62,12 +75,18 @@ impl LogFile {
             self.open.file.write_all(b"\n").map_err(TargetError::during("write"))?;
             self.open.torn = false;
         }
+        let mut most = usize::MAX;
         while batch.unsent().len() > self.unsettled {
-            match self.open.file.write(&batch.unsent()[self.unsettled..]) {
+            let rest = &batch.unsent()[self.unsettled..];
+            let portion = &rest[..rest.len().min(most)];
+            match self.open.file.write(portion) {
                 Ok(0) => return Err(TargetError::during("write")(Errno::EIO)),
                 Ok(count) => self.unsettled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(TargetError::during("write")(error)),
+                Err(error) => match less(portion) {
+                    Some(less) if is_full(&error) => most = less,
+                    _ => return Err(TargetError::during("write")(error)),
+                },
             }
         }
         Ok(())
@@ -215,6 +234,15 @@ mod tests {
             unsettled: 0,
             reopened: 0,
         }
+    }
+
+    #[test]
+    fn a_full_disk_is_offered_whole_lines_and_ever_fewer() {
+        assert_eq!(less(b"one\ntwo\nthree\nfour\n"), Some(8));
+        assert_eq!(less(b"one\ntwo\n"), Some(4));
+        assert_eq!(less(b"a long line\nb\n"), Some(12));
+        assert_eq!(less(b"one\n"), None);
+        assert_eq!(less(b""), None);
     }
 
     #[test]

@@ -73,6 +73,11 @@ pub(crate) trait Target {
     /// one.
     fn reopen(&mut self) -> Result<Reopened, TargetError>;
 
+    /// How long it has to stay open for what was delivered to reach its receiver.
+    fn linger(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Takes the settings of another destination at the same place.
     fn configure(&mut self, _destination: &Destination) {}
 
