@@ -383,23 +383,17 @@ impl Syslogd {
             let mut ending = false;
             loop {
                 match socket.recv(&mut buffer) {
+                    Ok(0) | Err(_) if ending => return,
                     Ok(length) => {
                         if sender.send(buffer[..length].to_vec()).is_err() {
                             return;
                         }
                     }
-                    Err(_) if ending => {
-                        // Another test that is about to start a program may hold a copy of the
-                        // descriptor for a moment; nothing is to be accepted meanwhile.
-                        let _ = socket.shutdown(Shutdown::Both);
-                        return;
-                    }
                     Err(_) => {}
                 }
                 if !ending && stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
-                    // What waits is taken, as syslogd drains its socket; what keeps coming is not
-                    // waited for.
-                    socket.set_nonblocking(true).unwrap();
+                    // From now on nothing is accepted, and what waits is read to the end.
+                    let _ = socket.shutdown(Shutdown::Both);
                     ending = true;
                 }
             }
