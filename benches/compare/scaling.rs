@@ -31,8 +31,11 @@ const PORTION: usize = 4000;
 /// Bytes of a write where there is one pipe.
 const BULK: usize = 64 << 10;
 
+/// Runs of these measurements, at most; their medians count.
+pub(crate) const GROWTH_RUNS: usize = 3;
+
 pub(crate) fn measure(settings: &Settings) -> Scaling {
-    let runs = settings.runs.min(3);
+    let runs = settings.runs.min(GROWTH_RUNS);
     let powers = |from: u32, to: u32, step| (from..=to).step_by(step).map(|power| 1usize << power);
     let lines = Lines::plain(settings.lines / 2);
     let pipes = powers(0, 6, 1)
