@@ -26,7 +26,7 @@ const GROUP: usize = 16;
 /// adds where syslogd asks for them: one that does not is refused like one that comes too early, for
 /// ever. Linux calls the socket writable when three quarters of it are free, and not at every
 /// message that is read: a larger one costs a wake-up for each.
-const LOCAL_SEND_BUFFER: usize = 9 << 10;
+const LOCAL_SEND_BUFFER: usize = 12 << 10;
 
 /// A receiver that is faster than this side has room again by the next try. One that made room for
 /// fewer messages than this since the last is waited for, as a try at once would find even less.
