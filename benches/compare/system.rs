@@ -15,12 +15,19 @@ impl System {
     pub(crate) fn look() -> Self {
         Self {
             date: jiff::Zoned::now().date().to_string(),
-            system: said(Command::new("uname").arg("-srm")),
+            system: system(),
             processor: processor(),
             processors: std::thread::available_parallelism().map_or(1, usize::from),
             rustc: said(Command::new("rustc").arg("--version")),
         }
     }
+}
+
+/// The system's name, its version without what a vendor has appended, and the machine's kind.
+fn system() -> String {
+    let uname = said(Command::new("uname").arg("-srm"));
+    let words = uname.split_whitespace().map(|word| word.split('-').next().unwrap_or(word));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn said(command: &mut Command) -> String {

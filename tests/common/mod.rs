@@ -312,6 +312,14 @@ pub fn read_pid(path: &Path) -> Option<u32> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// The system's name, its version without what a vendor has appended, and the machine's kind.
+pub fn system() -> String {
+    let uname = Command::new("uname").args(["-srm"]).output().unwrap();
+    let uname = text(&uname.stdout);
+    let words = uname.split_whitespace().map(|word| word.split('-').next().unwrap_or(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -7,10 +7,9 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
-use crate::common::text;
+use crate::common;
 use crate::load::{Outcome, Tally, Written};
 use crate::syslog_daemons;
 
@@ -174,8 +173,7 @@ fn today() -> String {
 
 /// The system, and the programs that took part.
 fn system() -> String {
-    let uname = Command::new("uname").args(["-srm"]).output().unwrap();
-    let mut parts = vec![text(&uname.stdout).trim().to_owned()];
+    let mut parts = vec![common::system()];
     parts.extend(syslog_daemons::versions());
     parts.join(", ")
 }

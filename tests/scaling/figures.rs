@@ -7,7 +7,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 
-use crate::common::{Daemon, text};
+use crate::common::{self, Daemon};
 use crate::daemons::{Kind, Syslogd};
 use crate::jails;
 use crate::place::Place;
@@ -291,9 +290,8 @@ impl Arrivals {
 
 /// The system, and the programs that took part.
 fn system() -> String {
-    let uname = Command::new("uname").args(["-srm"]).output().unwrap();
     let processors = thread::available_parallelism().unwrap();
-    let mut parts = vec![format!("{} with {processors} processors", text(&uname.stdout).trim())];
+    let mut parts = vec![format!("{} with {processors} processors", common::system())];
     parts.extend([Kind::Rsyslog, Kind::SyslogNg].iter().filter_map(|kind| kind.version()));
     parts.join(", ")
 }
