@@ -134,9 +134,9 @@ impl Place {
 }
 
 /// What a line of the collector has of a record: the end of the line, or a member of the object
-/// there.
+/// there. A collector that was killed may have left half a line in front of it.
 fn message(line: &str) -> String {
-    let Some((_, json)) = line.split_once(": {") else {
+    let Some((_, json)) = line.rsplit_once(": {") else {
         return line.to_owned();
     };
     let json: Result<serde_json::Value, _> = serde_json::from_str(&format!("{{{json}"));
