@@ -74,8 +74,10 @@ check-docs:
 	CARGO_TARGET_DIR="$(TARGET)" RUSTDOCFLAGS="-D warnings" \
 	    $(CARGO) doc --locked --no-deps --document-private-items
 
+# Tests wait more than they compute: two processors carry four at once.
+TEST_THREADS ?= 4
 check-tests:
-	CARGO_TARGET_DIR="$(TARGET)" $(CARGO) test --locked
+	CARGO_TARGET_DIR="$(TARGET)" RUST_TEST_THREADS="$(TEST_THREADS)" $(CARGO) test --locked
 
 # Begins with the kept corpus and adds nothing to it. What breaks a promise is left in
 # fuzz/artifacts.

@@ -19,11 +19,11 @@ const LINE_MAX: usize = 512;
 
 /// Line `number` of `writer`: its length varies, and its content can be told from both.
 fn line(writer: usize, number: usize) -> String {
-    let mut line = format!("{writer} {number} ");
+    let mut line = format!("{writer} {number} ").into_bytes();
     let length = line.len() + (number * 7919 + writer * 104_729) % (LINE_MAX - 1 - line.len());
     let filler = b'a' + u8::try_from((writer + number) % 26).unwrap();
-    line.extend(std::iter::repeat_n(char::from(filler), length - line.len()));
-    line
+    line.resize(length, filler);
+    String::from_utf8(line).unwrap()
 }
 
 fn write_all(site: &Site) -> Vec<thread::JoinHandle<()>> {
