@@ -213,7 +213,10 @@ impl Relay {
         open.retain(|id, outlet| {
             let used = own == Some(*id) || inlets.iter().any(|inlet| inlet.outlet == *id);
             let kept = used || !outlet.batch.is_empty();
-            *delivered_by_closed += if kept { 0 } else { outlet.delivered };
+            if !kept {
+                *delivered_by_closed += outlet.delivered;
+                std::thread::sleep(outlet.linger());
+            }
             kept
         });
     }

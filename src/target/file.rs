@@ -46,6 +46,9 @@ struct OpenFile {
     torn: bool,
 }
 
+/// How often a file is tried that somebody else makes, or removes, at the same time.
+const TRIES: usize = 8;
+
 /// Whether the file system has no room for it, or the user may have no more of it.
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -113,16 +116,19 @@ impl Target for LogFile {
         if batch.is_empty() {
             return Ok(Delivery::Done);
         }
-        let mut written = self.write(batch);
-        // Looked at after the write: a file that still has a name had one when it was written to.
-        while self.has_no_name()? {
+        for _ in 0..TRIES {
+            let written = self.write(batch);
+            // Looked at after the write: a file that still has a name had one when it was written
+            // to.
+            if !self.has_no_name()? {
+                // Whatever was written before a failure is as good as it gets when it is on disk.
+                self.settle(batch)?;
+                return written.map(|()| Delivery::Done);
+            }
             self.reopen()?;
             batch.restart_message();
-            written = self.write(batch);
         }
-        // Whatever was written before a failure is as good as it gets when it is on disk.
-        self.settle(batch)?;
-        written.map(|()| Delivery::Done)
+        Err(TargetError::during("write")(Errno::ENOENT))
     }
 
     fn reopen(&mut self) -> Result<Reopened, TargetError> {
@@ -167,7 +173,6 @@ impl OpenFile {
     /// Opens the file for appending, and makes it with exactly this mode where there is none. A
     /// symlink is not followed, and nothing but a regular file is taken.
     fn at(path: &Path, mode: FileMode, owner: Option<&Identity>) -> io::Result<Self> {
-        const TRIES: usize = 8;
         let flags = OFlag::O_WRONLY | OFlag::O_APPEND;
         let entry = Entry::at(path)?;
         for _ in 0..TRIES {
