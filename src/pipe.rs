@@ -65,7 +65,7 @@ impl PipeError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rights {
     uid: Uid,
-    /// None: the group that the file gets when it is made.
+    /// None where that of a new file cannot be told.
     gid: Option<Gid>,
     mode: mode_t,
 }
@@ -82,7 +82,9 @@ impl Rights {
         Ok(Self {
             uid: owner
                 .map_or_else(|| run_as.map_or_else(unistd::geteuid, |id| id.uid), |user| user.uid),
-            gid: group.or_else(|| run_as.map(|id| id.gid)),
+            gid: group
+                .or_else(|| run_as.map(|id| id.gid))
+                .or_else(|| Entry::at(&pipe.path).and_then(|entry| entry.group_of_new()).ok()),
             mode: pipe.mode.0,
         })
     }

@@ -5,13 +5,16 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::unistd::User;
 use serde_json::{Value, json};
 
@@ -251,6 +254,55 @@ fn a_socket_that_a_live_daemon_serves_is_refused_and_left() {
     site.configure(&config);
     assert_eq!(site.status()["pid"], daemon.pid);
     daemon.stop();
+}
+
+#[test]
+fn a_socket_whose_server_takes_nobody_in_is_refused_as_well() {
+    if !cfg!(target_os = "linux") {
+        // Elsewhere a full queue refuses, as if nobody listened.
+        return;
+    }
+    let site = Site::new();
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = || socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    let address = UnixAddr::new(&site.socket()).unwrap();
+    let server = socket();
+    socket::bind(server.as_raw_fd(), &address).unwrap();
+    socket::listen(&server, Backlog::new(0).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        waiting.push(socket());
+        match socket::connect(waiting.last().unwrap().as_raw_fd(), &address) {
+            Ok(()) => {}
+            Err(errno) => break assert_eq!(errno, Errno::EAGAIN),
+        }
+    }
+    let (code, stderr) = site.fail_to_start(&[]);
+    assert_eq!(code, EX_CANTCREAT, "{stderr}");
+    assert!(stderr.contains("is served by another"), "{stderr}");
+    assert!(is_socket(&site));
+}
+
+#[test]
+fn a_socket_whose_directory_was_moved_is_made_again() {
+    let site = Site::new();
+    let run_dir = site.path("run");
+    fs::create_dir(&run_dir).unwrap();
+    let config = site.plain();
+    site.configure(&config.replace(
+        &format!("socket = \"{}\"", site.socket().display()),
+        &format!("socket = \"{}\"", run_dir.join("sock").display()),
+    ));
+    let daemon = site.start();
+    fs::rename(&run_dir, site.path("moved")).unwrap();
+    fs::create_dir(&run_dir).unwrap();
+    wait_for("the socket to be served", || {
+        run(&mut site.bdaemonctl(&["status"]), b"").status.success().then_some(())
+    });
+    fs::remove_dir_all(site.path("moved")).unwrap();
+    daemon.signal(Signal::SIGTERM);
+    wait_for("the end", || (!daemon.is_running()).then_some(()));
+    assert!(!run_dir.join("sock").exists());
 }
 
 #[test]

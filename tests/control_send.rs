@@ -330,3 +330,26 @@ fn a_request_may_have_64_kib_with_its_newline() {
     assert_eq!(talk.hear(), None, "and is let go");
     daemon.stop();
 }
+
+#[test]
+fn after_a_reload_the_first_pipe_is_the_first_of_the_configuration() {
+    let site = Site::new();
+    let sections = |names: &[&str]| -> String {
+        site.head() + &names.iter().map(|name| site.pipe_section(name, "")).collect::<String>()
+    };
+    site.configure(&sections(&["a", "b"]));
+    let daemon = site.start();
+    for (names, number) in [(&["b", "a"][..], 1), (&["c", "b", "a"], 1), (&["a", "c"], 1)] {
+        site.configure(&sections(names));
+        site.ctl(&["reload"]);
+        let log = format!("{}.log", names[0]);
+        site.ctl(&["send", "confirmed"]);
+        site.wait_lines(&log, number);
+        site.ctl(&["send", "--wait", "confirmed"]);
+        assert_eq!(site.texts(&log).len(), number + 1, "{names:?}");
+        let status = site.status();
+        let shown = status["pipes"].as_array().unwrap().iter().map(|pipe| &pipe["name"]);
+        assert!(shown.eq(names), "{names:?}: {status}");
+    }
+    daemon.stop();
+}

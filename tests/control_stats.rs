@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
 use serde_json::Value;
 
@@ -190,7 +191,7 @@ fn the_other_forms_say_the_same() {
 fn a_pipe_that_was_replaced_and_is_still_read_is_no_second_series() {
     let site = site();
     let daemon = site.start();
-    let _writer = site.open_pipe("in.pipe");
+    let mut writer = site.open_pipe("in.pipe");
     site.ctl(&["send", "--wait", "before"]);
     std::fs::remove_file(site.pipe()).unwrap();
     site.wait_own("was removed or replaced; made again");
@@ -198,10 +199,21 @@ fn a_pipe_that_was_replaced_and_is_still_read_is_no_second_series() {
     let pipes = site.status()["pipes"].clone();
     let states: Vec<_> = pipes.as_array().unwrap().iter().map(|pipe| &pipe["state"]).collect();
     assert_eq!(states, ["reading", "reading", "retired"]);
-    let samples = exposition(&site.ctl(&["stats", "--format", "prometheus"]));
-    let labels = BTreeMap::from([("pipe".to_owned(), "in".to_owned())]);
-    let records = samples[&("bdaemon_pipe_records_total".to_owned(), labels)];
-    assert!((records - 2.0).abs() < f64::EPSILON, "{records}");
+    let records = || {
+        let samples = exposition(&site.ctl(&["stats", "--format", "prometheus"]));
+        let labels = BTreeMap::from([("pipe".to_owned(), "in".to_owned())]);
+        samples[&("bdaemon_pipe_records_total".to_owned(), labels)]
+    };
+    assert!((records() - 2.0).abs() < f64::EPSILON, "{}", records());
+    writer.write_all(b"through the old one\n").unwrap();
+    site.wait_lines("in.log", 3);
+    assert!((records() - 3.0).abs() < f64::EPSILON, "{}", records());
+    // A counter never becomes less, as if the daemon had been started again.
+    drop(writer);
+    common::wait_for("the end of the old one", || {
+        (site.status()["pipes"].as_array().unwrap().len() == 2).then_some(())
+    });
+    assert!((records() - 3.0).abs() < f64::EPSILON, "{}", records());
     daemon.stop();
 }
 

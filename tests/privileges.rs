@@ -126,6 +126,38 @@ fn the_pipe_can_belong_to_a_group_of_writers() {
 }
 
 #[test]
+fn a_group_that_is_no_longer_configured_is_taken_from_the_pipe() {
+    if !is_root_or_skip() {
+        return;
+    }
+    let site = Site::new();
+    let group = || {
+        let pipe = fs::metadata(site.pipe()).unwrap().gid();
+        assert_eq!(fs::metadata(site.path("in.pipe.lock")).unwrap().gid(), pipe);
+        pipe
+    };
+    let with_group = site.head() + &site.pipe_section("in", "group = \"54321\"");
+    site.configure(&with_group);
+    let mut daemon = site.start();
+    assert_eq!(group(), 54321);
+    site.configure(&site.plain());
+    daemon.signal(Signal::SIGHUP);
+    site.wait_own("configuration reloaded");
+    let plain = group();
+    assert_eq!(plain, fs::metadata(site.path("own.log")).unwrap().gid(), "as any new file");
+    // So does a start that adopts what a crash has left.
+    site.configure(&with_group);
+    daemon.signal(Signal::SIGHUP);
+    wait_for("the second reload", || (group() == 54321).then_some(()));
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    site.configure(&site.plain());
+    let daemon = site.start();
+    assert_eq!(group(), plain);
+    daemon.stop();
+}
+
+#[test]
 fn an_unknown_user_or_group_keeps_it_from_starting() {
     if !is_root_or_skip() {
         return;

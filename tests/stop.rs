@@ -180,3 +180,29 @@ fn a_flood_does_not_keep_it_from_stopping() {
         over.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn standard_error_that_nobody_reads_does_not_keep_it_from_its_end() {
+    let site = Site::new();
+    let pipe = format!(
+        "[[pipe]]\nname = \"in\"\npath = \"{}\"\n[pipe.log]\ntarget = \"stderr\"\n",
+        site.pipe().display()
+    );
+    site.configure(&("stop_timeout = \"300ms\"\n".to_owned() + &site.head() + &pipe));
+    let mut daemon = site.start_foreground();
+    let stderr = daemon.child.as_mut().unwrap().stderr.take().unwrap();
+    let mut writer = site.open_pipe("in.pipe");
+    let lines = thread::spawn(move || {
+        for number in 0.. {
+            if writer.write_all(format!("{number} {:0100}\n", 0).as_bytes()).is_err() {
+                break;
+            }
+        }
+    });
+    site.wait_own("target stderr: it takes nothing more");
+    let status = daemon.stop().unwrap();
+    assert_eq!(status.code(), Some(EX_IOERR));
+    assert!(site.read("own.log").contains("could not be delivered in time and are lost"));
+    lines.join().unwrap();
+    drop(stderr);
+}

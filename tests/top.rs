@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
@@ -163,6 +164,41 @@ fn a_signal_gives_the_terminal_back() {
         top.wait_for("q quits");
         kill(pid_of(top.child.id()), signal).unwrap();
         assert!(top.wait().success());
+        top.check_given_back();
+    }
+    daemon.stop();
+}
+
+#[test]
+fn it_can_be_ended_while_the_daemon_does_not_answer() {
+    let site = Site::new();
+    let daemon = site.start();
+    for end in ["q", "SIGTERM"] {
+        let mut top = Terminal::top(&site, &["-i", "1ms"], true);
+        top.wait_for("q quits");
+        daemon.signal(Signal::SIGSTOP);
+        // By then it has asked.
+        thread::sleep(Duration::from_millis(100));
+        match end {
+            "q" => top.keys.write_all(b"q").unwrap(),
+            _ => kill(pid_of(top.child.id()), Signal::SIGTERM).unwrap(),
+        }
+        assert!(top.wait().success(), "{end}");
+        top.check_given_back();
+        daemon.signal(Signal::SIGCONT);
+    }
+    daemon.stop();
+}
+
+#[test]
+fn it_can_be_ended_whatever_the_interval() {
+    let site = Site::new();
+    let daemon = site.start();
+    for interval in ["0", "10000000000000000000"] {
+        let mut top = Terminal::top(&site, &["-i", interval], true);
+        top.wait_for("q quits");
+        top.keys.write_all(b"q").unwrap();
+        assert!(top.wait().success(), "{interval}");
         top.check_given_back();
     }
     daemon.stop();

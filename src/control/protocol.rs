@@ -189,6 +189,17 @@ pub enum PipeState {
     Retired,
 }
 
+impl PipeState {
+    /// As people read it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Reading => "reading",
+            Self::Waiting => "waiting",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// How a target is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetStatus {

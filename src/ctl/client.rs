@@ -152,6 +152,14 @@ impl Client {
         self.receive()
     }
 
+    /// Asks for something that is done or refused.
+    pub(super) fn have_done(&mut self, request: &Request) -> Result<(), ClientError> {
+        match self.ask(request)? {
+            Reply::Done {} => Ok(()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
     /// Waits until the daemon has closed the connection: it ends by ending.
     pub(super) fn wait_for_end(&mut self) -> Result<(), ClientError> {
         loop {

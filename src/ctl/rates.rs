@@ -45,8 +45,13 @@ impl Rates {
         let first = self.uptime == 0.0 || status.uptime_seconds < self.uptime;
         let seconds = if first { 0.0 } else { status.uptime_seconds - self.uptime };
         self.uptime = status.uptime_seconds;
+        // A pipe that was replaced and is still read has the name of its successor.
+        let mut pipes: BTreeMap<&str, u64> = BTreeMap::new();
         for pipe in &status.pipes {
-            self.pipes.entry(pipe.name.clone()).or_default().look(pipe.records, seconds);
+            *pipes.entry(&pipe.name).or_default() += pipe.records;
+        }
+        for (name, records) in pipes {
+            self.pipes.entry(name.to_owned()).or_default().look(records, seconds);
         }
         for target in &status.targets {
             self.targets.entry(target.name.clone()).or_default().look(target.delivered, seconds);
@@ -94,6 +99,8 @@ pub(super) fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -112,6 +119,31 @@ mod tests {
         ] {
             assert_eq!(short(number), text);
         }
+    }
+
+    #[test]
+    fn a_pipe_that_was_replaced_and_is_still_read_counts_with_its_successor() {
+        let look = |uptime: f64, records: [u64; 2]| -> Status {
+            let pipe = |(records, state): (u64, &str)| {
+                json!({
+                    "name": "in", "path": "/in", "target": "stderr", "state": state,
+                    "records": records, "bytes": 0, "splits": 0, "escapes": 0,
+                })
+            };
+            let pipes: Vec<_> = records.into_iter().zip(["reading", "retired"]).map(pipe).collect();
+            let status = json!({
+                "version": "", "pid": 1, "user": "", "started": "", "uptime_seconds": uptime,
+                "peak_resident_bytes": 0, "log_level": "info", "reloads": 0,
+                "failed_reloads": 0, "clients": 1, "pipes": pipes, "targets": [],
+            });
+            serde_json::from_value(status).unwrap()
+        };
+        let mut rates = Rates::default();
+        for (uptime, records) in [(1.0, [1000, 0]), (2.0, [1004, 3]), (3.0, [1006, 5])] {
+            rates.look(&look(uptime, records));
+        }
+        let history = &rates.pipes["in"].history;
+        assert_eq!(history.iter().map(|rate| short(*rate)).collect::<Vec<_>>(), ["0", "7", "4"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Context, CtlError};
-use crate::control::protocol::{Reply, Request};
+use crate::control::protocol::Request;
 
 /// Read the configuration again, and open the targets again
 #[derive(Debug, Args)]
@@ -11,10 +11,7 @@ pub(super) struct Reload {}
 
 impl Reload {
     pub(super) fn run(context: &Context) -> Result<(), CtlError> {
-        let mut client = context.connect()?;
-        match client.ask(&Request::Reload {})? {
-            Reply::Done {} => Ok(()),
-            _ => Err(client.unexpected().into()),
-        }
+        context.connect()?.have_done(&Request::Reload {})?;
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Context, CtlError};
-use crate::control::protocol::{Reply, Request};
+use crate::control::protocol::Request;
 
 /// Open the targets again, after a rotation
 #[derive(Debug, Args)]
@@ -11,10 +11,7 @@ pub(super) struct Reopen {}
 
 impl Reopen {
     pub(super) fn run(context: &Context) -> Result<(), CtlError> {
-        let mut client = context.connect()?;
-        match client.ask(&Request::Reopen {})? {
-            Reply::Done {} => Ok(()),
-            _ => Err(client.unexpected().into()),
-        }
+        context.connect()?.have_done(&Request::Reopen {})?;
+        Ok(())
     }
 }

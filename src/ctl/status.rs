@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::client::Client;
 use super::{Context, CtlError, show, show_json};
 use crate::config::Span;
-use crate::control::protocol::{PipeState, Reply, Request, Status, TargetState};
+use crate::control::protocol::{Reply, Request, Status, TargetState};
 
 /// Show how the daemon, its pipes and its targets are
 #[derive(Debug, Args)]
@@ -16,7 +17,13 @@ pub(super) struct StatusCommand {}
 /// Asks for the status; `stats` and `top` do so as well.
 pub(super) fn ask(context: &Context) -> Result<Status, CtlError> {
     let mut client = context.connect()?;
-    match client.ask(&Request::Status {})? {
+    client.send(&Request::Status {})?;
+    answer(&mut client)
+}
+
+/// The status that was asked for.
+pub(super) fn answer(client: &mut Client) -> Result<Status, CtlError> {
+    match client.receive()? {
         Reply::Status(status) => Ok(*status),
         _ => Err(client.unexpected().into()),
     }
@@ -54,15 +61,10 @@ fn human(status: &Status) -> String {
         ["PIPE", "STATE", "RECORDS", "BYTES", "LAST RECORD", "PATH", "TARGET"].map(str::to_owned),
     ];
     pipes.extend(status.pipes.iter().map(|pipe| {
-        let state = match pipe.state {
-            PipeState::Reading => "reading",
-            PipeState::Waiting => "waiting",
-            PipeState::Retired => "retired",
-        };
         let last = pipe.last_record.clone().unwrap_or_else(|| "never".to_owned());
         [
             pipe.name.clone(),
-            state.to_owned(),
+            pipe.state.word().to_owned(),
             pipe.records.to_string(),
             readable(pipe.bytes),
             last,

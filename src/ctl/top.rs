@@ -1,6 +1,7 @@
 //! `bdaemonctl top`: rates, backlog and trouble as they change.
 
 use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +21,10 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
 use super::client::Client;
 use super::rates::{Rates, short};
-use super::status::aligned;
+use super::status::{aligned, answer};
 use super::{Context, CtlError, show, show_json};
 use crate::config::Span;
-use crate::control::protocol::{PipeState, Reply, Request, Status, TargetState};
+use crate::control::protocol::{Request, Status, TargetState};
 
 /// How often a key or a signal is looked for.
 const ATTENTION: Duration = Duration::from_millis(100);
@@ -62,7 +63,8 @@ impl Top {
             if look > 0 {
                 std::thread::sleep(self.interval.0);
             }
-            let status = ask(client)?;
+            client.send(&Request::Status {})?;
+            let status = answer(client)?;
             if json {
                 show_json(&status)?;
                 continue;
@@ -82,67 +84,77 @@ impl Top {
         let mut rates = Rates::default();
         let screen = Screen::enter().map_err(CtlError::Stdout)?;
         for _ in 0..self.looks() {
-            let status = ask(client)?;
+            client.send(&Request::Status {})?;
+            // A daemon that is busy with its end answers late, and a suspended one does not.
+            if !client.has_answer()
+                && is_ended(&end, &Until::Answer(client)).map_err(CtlError::Stdout)?
+            {
+                break;
+            }
+            let status = answer(client)?;
             rates.look(&status);
             screen.draw(&status, &rates).map_err(CtlError::Stdout)?;
-            if self.wait_for_the_end(&end).map_err(CtlError::Stdout)? {
+            let next = Instant::now().checked_add(self.interval.0);
+            if is_ended(&end, &Until::Time(next)).map_err(CtlError::Stdout)? {
                 break;
             }
         }
         Ok(())
     }
+}
 
-    /// Waits until the next look; says whether a key or a signal has ended it all.
-    fn wait_for_the_end(&self, end: &AtomicBool) -> io::Result<bool> {
-        let next = Instant::now() + self.interval.0;
-        loop {
-            if end.load(Ordering::Relaxed) {
+/// What is waited for while keys and signals are listened to.
+enum Until<'a> {
+    /// The daemon has answered, or gone away.
+    Answer(&'a Client),
+    /// Never, if there is no such moment.
+    Time(Option<Instant>),
+}
+
+impl Until<'_> {
+    /// Waits for a moment; says whether it has come, and what the terminal has.
+    fn wait(&self) -> io::Result<(bool, PollFlags)> {
+        let (stream, deadline) = match self {
+            Self::Answer(client) => (Some(client.stream()), None),
+            Self::Time(deadline) => (None, *deadline),
+        };
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let timeout = deadline.map_or(ATTENTION, |deadline| left(deadline).min(ATTENTION));
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO);
+        let stdin = io::stdin();
+        let watched = iter::once(stdin.as_fd()).chain(stream.map(AsFd::as_fd));
+        let mut fds: Vec<_> = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        match nix::poll::poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut events = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let terminal = events.next().unwrap_or(PollFlags::empty());
+        let answered = events.any(|events| !events.is_empty());
+        Ok((answered || deadline.is_some_and(|deadline| left(deadline).is_zero()), terminal))
+    }
+}
+
+/// Waits, and says whether a key, a signal or the loss of the terminal has ended it all meanwhile.
+fn is_ended(end: &AtomicBool, until: &Until<'_>) -> io::Result<bool> {
+    loop {
+        let (come, terminal) = until.wait()?;
+        if end.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        // Looked at before crossterm does, which would read from one that has gone for ever.
+        if !terminal.difference(PollFlags::POLLIN).is_empty() {
+            return Ok(true);
+        }
+        while terminal.contains(PollFlags::POLLIN) && poll(Duration::ZERO)? {
+            if asks_to_quit(&read()?) {
                 return Ok(true);
             }
-            let left = next.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            match wait_for_input(left.min(ATTENTION))? {
-                Input::None => {}
-                Input::Gone => return Ok(true),
-                Input::Some => {
-                    while poll(Duration::ZERO)? {
-                        if asks_to_quit(&read()?) {
-                            return Ok(true);
-                        }
-                    }
-                }
-            }
+        }
+        if come {
+            return Ok(false);
         }
     }
-}
-
-/// What the terminal has for us.
-enum Input {
-    None,
-    Some,
-    /// It will never have anything again.
-    Gone,
-}
-
-/// Looks at the terminal before crossterm does, which would read from one that has gone for ever.
-fn wait_for_input(most: Duration) -> io::Result<Input> {
-    let stdin = io::stdin();
-    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX);
-    match nix::poll::poll(&mut fds, timeout) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let events = fds[0].revents().unwrap_or(PollFlags::empty());
-    Ok(if events.is_empty() {
-        Input::None
-    } else if events == PollFlags::POLLIN {
-        Input::Some
-    } else {
-        Input::Gone
-    })
 }
 
 fn asks_to_quit(event: &Event) -> bool {
@@ -154,26 +166,14 @@ fn asks_to_quit(event: &Event) -> bool {
     }
 }
 
-fn ask(client: &mut Client) -> Result<Status, CtlError> {
-    match client.ask(&Request::Status {})? {
-        Reply::Status(status) => Ok(*status),
-        _ => Err(client.unexpected().into()),
-    }
-}
-
 /// The rows for pipes and for targets, each with a heading.
 fn tables(status: &Status, rates: &Rates) -> (Vec<[String; 6]>, Vec<[String; 6]>) {
     let mut pipes =
         vec![["PIPE", "STATE", "RATE/s", "RECORDS", "BYTES", "RATE"].map(str::to_owned)];
     pipes.extend(status.pipes.iter().map(|pipe| {
-        let state = match pipe.state {
-            PipeState::Reading => "reading",
-            PipeState::Waiting => "waiting",
-            PipeState::Retired => "retired",
-        };
         [
             pipe.name.clone(),
-            state.to_owned(),
+            pipe.state.word().to_owned(),
             short(rates.of_pipe(&pipe.name)),
             pipe.records.to_string(),
             pipe.bytes.to_string(),

@@ -166,6 +166,11 @@ impl Change {
                 }
             }
         }
+        // The first one is that of those who name none.
+        relay.inlets.sort_by_key(|inlet| {
+            let is_its = |pipe: &config::Pipe| serves(inlet, &pipe.path);
+            config.pipes.iter().position(is_its).unwrap_or(usize::MAX)
+        });
     }
 }
 

@@ -22,7 +22,7 @@ use crate::sys::stamp::Stamp;
 pub(super) struct Control {
     pub(super) server: Server,
     followers: Vec<Follower>,
-    senders: Vec<Sender>,
+    senders: Vec<Awaiting>,
     /// Whether the administrator knows that the socket cannot be made again.
     pub(super) socket_missed: bool,
 }
@@ -36,7 +36,7 @@ struct Follower {
 }
 
 /// A client that wants to know when what it sent was delivered.
-struct Sender {
+struct Awaiting {
     client: ClientId,
     /// The records on their way: for each its target, and how many that target will have
     /// delivered when it has delivered this one.
@@ -83,7 +83,7 @@ impl Control {
     pub(super) fn is_pending(&self, relay: &Relay) -> bool {
         let listening = |id| self.server.clients.iter().any(|c| c.id == id && c.has_room());
         let behind = |f: &Follower| f.next < relay.recent.next() && listening(f.client);
-        let accepted = |sender: &Sender| {
+        let accepted = |sender: &Awaiting| {
             let Some((pipe, _)) = &sender.waiting else { return false };
             relay.inlet_of(pipe.as_deref()).is_none_or(|place| {
                 let inlet = &relay.inlets[place];
@@ -95,10 +95,10 @@ impl Control {
             || self.senders.iter().any(accepted)
     }
 
-    fn sender(&mut self, client: ClientId) -> &mut Sender {
+    fn sender(&mut self, client: ClientId) -> &mut Awaiting {
         let place = self.senders.iter().position(|sender| sender.client == client);
         let place = place.unwrap_or_else(|| {
-            self.senders.push(Sender { client, awaited: VecDeque::new(), waiting: None });
+            self.senders.push(Awaiting { client, awaited: VecDeque::new(), waiting: None });
             self.senders.len() - 1
         });
         &mut self.senders[place]
@@ -121,7 +121,7 @@ impl Follower {
     }
 }
 
-impl Sender {
+impl Awaiting {
     fn tell(&mut self, client: &mut Client, relay: &Relay) {
         let delivered = |(outlet, count): &(OutletId, u64)| {
             // A target that is gone had nothing left to deliver.
@@ -277,11 +277,11 @@ impl Daemon {
 
     /// Puts a record on its way if it can be now; its client reads no further until it can.
     fn send_waiting(&mut self, id: ClientId, stamp: &Stamp) {
-        let Some(sender) = self.control.senders.iter().position(|sender| sender.client == id)
+        let Some(sender) = self.control.senders.iter_mut().find(|sender| sender.client == id)
         else {
             return;
         };
-        let Some((pipe, record)) = self.control.senders[sender].waiting.take() else { return };
+        let Some((pipe, record)) = sender.waiting.take() else { return };
         let place = match self.find_inlet(pipe.as_deref()) {
             Ok(place) => place,
             // A reload has taken the pipe away meanwhile.
@@ -295,7 +295,7 @@ impl Daemon {
         let Relay { inlets, outlets, recent, .. } = &mut self.relay;
         let inlet = &mut inlets[place];
         let accepted = outlets.get_mut(inlet.outlet).filter(|outlet| inlet.accepts(outlet));
-        let sender = &mut self.control.senders[sender];
+        let sender = self.control.sender(id);
         let paused = match accepted {
             Some(outlet) => {
                 inlet.send(&record, stamp, outlet, recent);

@@ -1,6 +1,7 @@
 //! An inlet: a pipe with its framer, and with the form that its records get.
 
 use std::io;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,10 +29,22 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, record: &Record<'_>) {
-        self.records += u64::from(!record.continues);
-        self.splits += u64::from(record.continues && !record.continued);
-        self.escapes += u64::from(record.escaped);
+    fn of(record: &Record<'_>) -> Self {
+        Self {
+            records: u64::from(!record.continues),
+            bytes: 0,
+            splits: u64::from(record.continues && !record.continued),
+            escapes: u64::from(record.escaped),
+        }
+    }
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.records += more.records;
+        self.bytes += more.bytes;
+        self.splits += more.splits;
+        self.escapes += more.escapes;
     }
 }
 
@@ -132,6 +145,11 @@ impl Inlet {
         !self.ended && self.framed && outlet.is_idle()
     }
 
+    /// Whether nothing is left of a retired one.
+    pub(super) fn is_finished(&self) -> bool {
+        self.retired && self.ended && !self.has_backlog()
+    }
+
     /// Whether something read still waits to be formatted.
     pub(super) fn has_backlog(&self) -> bool {
         !self.framed
@@ -181,7 +199,7 @@ impl Inlet {
         while !self.framed && outlet.has_room() {
             match self.framer.next(self.tail) {
                 Some(record) => {
-                    self.counts.add(&record);
+                    self.counts += Counts::of(&record);
                     self.line.append_record(&record, &mut outlet.batch);
                     let severity = record.priority.map_or(self.settings.priority, |p| p.severity);
                     recent.push(self.stamp.text(), &self.name, severity, &record);
@@ -223,7 +241,7 @@ impl Inlet {
             framer.filled(count);
             let tail = if record.is_empty() { Tail::Ended } else { Tail::Open };
             while let Some(record) = framer.next(tail) {
-                self.counts.add(&record);
+                self.counts += Counts::of(&record);
                 self.line.append_record(&record, &mut outlet.batch);
                 let severity = record.priority.map_or(self.settings.priority, |p| p.severity);
                 recent.push(stamp.text(), &self.name, severity, &record);

@@ -242,8 +242,11 @@ impl Daemon {
     /// Makes the control socket again if its name is gone.
     fn look_after_socket(&mut self) {
         self.control.server.wake();
-        if self.control.server.listener.as_ref().is_none_or(Listener::is_in_place) {
-            return;
+        match self.control.server.listener.as_ref().map(Listener::is_in_place) {
+            None | Some(Ok(true)) => return,
+            // Nobody has touched it, as far as can be told.
+            Some(Err(error)) if lacks_descriptors(&error) => return,
+            Some(_) => {}
         }
         let path = self.config.control.socket.display();
         match start::listen(&self.config, self.identity.as_ref()) {

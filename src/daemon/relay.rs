@@ -206,7 +206,13 @@ impl Relay {
 
     /// Lets go of retired pipes that have ended, and of targets that nothing uses any more.
     pub(super) fn forget_finished(&mut self) {
-        self.inlets.retain(|inlet| !(inlet.retired && inlet.ended && !inlet.has_backlog()));
+        while let Some(place) = self.inlets.iter().position(Inlet::is_finished) {
+            let finished = self.inlets.remove(place);
+            // What is counted under a name never becomes less.
+            if let Some(place) = self.inlet_of(Some(&finished.settings.name)) {
+                self.inlets[place].counts += finished.counts;
+            }
+        }
         let own = self.own.as_ref().map(|(_, id)| *id);
         let inlets = &self.inlets;
         let Outlets { open, delivered_by_closed, .. } = &mut self.outlets;

@@ -1,5 +1,6 @@
 //! The end: no new writers, then what they wrote, then the targets, then the files.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::pipe::Input;
 use crate::record::Tail;
 use crate::sys::signals::{Demand, Signals};
 use crate::sys::stamp::Stamp;
-use crate::sys::why;
+use crate::sys::{takes_now, why};
 
 impl Daemon {
     /// Delivers what is left, within `stop_timeout`, and removes what the start made; answers the
@@ -35,7 +36,10 @@ impl Daemon {
         if lost > 0 {
             let text = format!("{lost} records could not be delivered in time and are lost");
             log::error!("{text}");
-            complain(PROGRAM, text);
+            // Whoever does not read it must not keep the daemon from its end.
+            if takes_now(io::stderr()) == Ok(true) {
+                complain(PROGRAM, text);
+            }
         }
         let socket = control.server.listener.take();
         if let Some(Err(error)) = socket.map(|socket| socket.unlink()) {
@@ -45,7 +49,7 @@ impl Daemon {
             log::warn!("removing {}: {}", pid_file.path().display(), why(&error));
         }
         log::info!("all done");
-        relay.say_last_words(&mut signals);
+        relay.say_last_words();
         let linger = relay.outlets.iter().map(|(_, outlet)| outlet.linger()).max();
         std::thread::sleep(linger.unwrap_or_default());
         if let Some(StopRequest { client, .. }) = request {
@@ -97,15 +101,12 @@ impl Relay {
     }
 
     /// Gives bdaemon's own last messages a moment.
-    fn say_last_words(&mut self, signals: &mut Signals) {
+    fn say_last_words(&mut self) {
         let give_up = Instant::now() + LAST_WORDS;
         loop {
             self.move_along(Instant::now(), &[]);
             let said = self.outlets.iter().all(|(_, outlet)| outlet.batch.is_empty());
-            if said
-                || Instant::now() >= give_up
-                || self.turn(&[(signals.as_fd(), PollFlags::POLLIN)], give_up).is_err()
-            {
+            if said || Instant::now() >= give_up || self.turn(&[], give_up).is_err() {
                 return;
             }
         }

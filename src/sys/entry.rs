@@ -118,6 +118,14 @@ impl Entry {
         )?)
     }
 
+    /// The group that a file gets here when it is made: that of the directory; on Linux that of
+    /// this process, unless the directory has the set-group-ID bit.
+    pub(crate) fn group_of_new(&self) -> io::Result<Gid> {
+        let stat = stat::fstat(&self.directory)?;
+        let hands_down = !cfg!(target_os = "linux") || stat.st_mode & libc::S_ISGID != 0;
+        Ok(if hands_down { Gid::from_raw(stat.st_gid) } else { unistd::getegid() })
+    }
+
     /// Opens what stands at the name, unless it is a symlink.
     pub(crate) fn open(&self, flags: OFlag) -> io::Result<File> {
         self.open_or_make(flags, Mode::empty())

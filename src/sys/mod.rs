@@ -2,9 +2,11 @@
 //! difference between systems is one function here.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 pub(crate) mod account;
 pub(crate) mod entry;
@@ -27,6 +29,12 @@ pub(crate) fn remedy(path: &Path) -> &'static str {
         Some(directory) if !directory.exists() => "; make its directory",
         _ => "",
     }
+}
+
+/// Whether a write(2) of up to `PIPE_BUF` bytes would not wait for whoever reads.
+pub(crate) fn takes_now(file: impl AsFd) -> nix::Result<bool> {
+    let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+    Ok(poll(&mut fds, PollTimeout::ZERO)? > 0)
 }
 
 /// Whether it failed because this process, or the system, has no descriptors left.

@@ -1,24 +1,46 @@
 //! Listening on a local stream socket, and knowing who connects.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::libc::mode_t;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid};
 
 use super::entry::{self, Entry, FileId};
 
-/// Connects to whoever listens at the path. Where many wait to be accepted, Linux waits, and FreeBSD
-/// refuses as if nobody listened: only a refusal that is repeated counts there.
+/// Connects to whoever listens at the path.
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
+    insist(|| UnixStream::connect(path))
+}
+
+/// Whether somebody listens at the path. Does not wait to be accepted.
+fn is_served(path: &Path) -> io::Result<bool> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probe = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let address = UnixAddr::new(path)?;
+    match insist(|| Ok(socket::connect(probe.as_raw_fd(), &address)?)) {
+        Ok(()) => Ok(true),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(true),
+            io::ErrorKind::ConnectionRefused => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Where many wait to be accepted, FreeBSD refuses a connection as if nobody listened: only a
+/// refusal that is repeated counts there.
+fn insist<T>(connect: impl Fn() -> io::Result<T>) -> io::Result<T> {
     const TRIES: u32 = if cfg!(target_os = "linux") { 1 } else { 5 };
     const PAUSE: Duration = Duration::from_millis(50);
     let mut tries = 1;
     loop {
-        match UnixStream::connect(path) {
+        match connect() {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && tries < TRIES => {
                 tries += 1;
                 std::thread::sleep(PAUSE);
@@ -66,10 +88,8 @@ impl Listener {
             if !entry::is_socket(&stat) {
                 return Err(ListenError::NotASocket(entry::kind(&stat)));
             }
-            match entry.by_path(connect) {
-                Ok(_) => return Err(ListenError::Served),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => return Err(ListenError::during("connect")(error)),
+            if entry.by_path(is_served).map_err(ListenError::during("connect"))? {
+                return Err(ListenError::Served);
             }
             entry.unlink_if(FileId::of(&stat)).map_err(ListenError::during("unlink"))?;
         }
@@ -102,9 +122,10 @@ impl Listener {
         }
     }
 
-    /// Whether the name still leads here.
-    pub(crate) fn is_in_place(&self) -> bool {
-        matches!(self.entry.stat(), Ok(Some(stat)) if FileId::of(&stat) == self.id)
+    /// Whether the path still leads here.
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
+        let there = Entry::at(self.entry.path())?.stat()?;
+        Ok(there.is_some_and(|stat| FileId::of(&stat) == self.id))
     }
 
     /// Takes the name away.

@@ -4,10 +4,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc::PIPE_BUF;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 
 use super::{Delivery, Reopened, Target, TargetError, Wait};
 use crate::batch::Batch;
+use crate::sys::takes_now;
 
 /// Standard error. The descriptor is shared with whoever started the daemon, so that it is not
 /// made non-blocking; instead, no more is written than poll(2) says it takes.
@@ -24,9 +25,7 @@ impl Target for Stderr {
     fn deliver(&mut self, batch: &mut Batch) -> Result<Delivery, TargetError> {
         let Self(stderr) = self;
         while !batch.is_empty() {
-            let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-            let ready = poll(&mut fds, PollTimeout::ZERO).map_err(TargetError::during("poll"))?;
-            if ready == 0 {
+            if !takes_now(&*stderr).map_err(TargetError::during("poll"))? {
                 return Ok(Delivery::Later(Wait::Ready));
             }
             let unsent = batch.unsent();

@@ -80,8 +80,8 @@ impl Stage {
 }
 
 impl Stream {
-    /// Begins to connect. A collector that is away is no reason not to start: it may be another
-    /// machine, and its messages wait.
+    /// Looks the host up, and connects when there is something to send. A collector that is away is
+    /// no reason not to start: it may be another machine, and its messages wait.
     pub(super) fn open(host: &str, port: u16) -> Result<Self, TargetError> {
         let addresses = resolve(host, port)?;
         Ok(Self { addresses, next: 0, state: State::Closed, stage: Stage::default(), connected: 0 })
