@@ -4,8 +4,10 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+
+use nix::sys::signal::Signal;
 
 use common::{DEADLINE, Site, Syslogd, mode, syslog_text, wait_for};
 use syslog_loose::{Protocol, SyslogFacility, SyslogSeverity, Variant};
@@ -456,4 +458,22 @@ fn pipes_with_the_same_target_share_it_and_keep_their_own_words() {
     site.wait_own("target unix:");
     assert_eq!(site.read("own.log").matches("target unix:").count(), 1, "one target");
     daemon.stop();
+}
+
+#[test]
+fn a_collector_to_which_there_is_no_way_yet_does_not_keep_it_from_starting() {
+    let site = Site::new();
+    // What no system sends there unasked.
+    let target = "[pipe.log]\ntarget = \"syslog\"\naddress = \"udp:255.255.255.255:514\"\n";
+    let pipe = format!("[[pipe]]\nname = \"out\"\npath = \"{}\"\n", site.path("out").display());
+    site.configure(&(site.plain() + &pipe + target));
+    let daemon = site.start();
+    daemon.signal(Signal::SIGHUP);
+    site.wait_own("configuration reloaded");
+    site.open_pipe("out").write_all(b"x\n").unwrap();
+    site.wait_own("target udp:255.255.255.255:514: connect: ");
+    site.write("goes on\n");
+    assert_eq!(site.wait_texts("in.log", 1), ["goes on"]);
+    assert!(!site.read("own.log").contains("reopening"), "{}", site.read("own.log"));
+    daemon.signal(Signal::SIGKILL);
 }

@@ -96,13 +96,14 @@ impl Datagrams {
     }
 
     fn open(peer: Peer) -> Result<Self, TargetError> {
-        let socket = Some(Connection::open(&peer)?);
+        let socket = Connection::open_if_it_goes(&peer)?;
+        let connected = u64::from(socket.is_some());
         Ok(Self {
             peer,
             socket,
             headers: MultiHeaders::preallocate(GROUP, None),
             behind: BEHIND_FIRST,
-            connected: 1,
+            connected,
             trust: Trust::Full,
         })
     }
@@ -235,8 +236,8 @@ impl Target for Datagrams {
         if self.leads_to_what_is_there() {
             return Ok(Reopened::Same);
         }
-        self.socket = Some(Connection::open(&self.peer)?);
-        self.connected += 1;
+        self.socket = Connection::open_if_it_goes(&self.peer)?;
+        self.connected += u64::from(self.socket.is_some());
         if self.trust == Trust::Tried {
             // What the old socket was told is not known to this one.
             self.trust = Trust::None;
@@ -267,7 +268,7 @@ impl Target for Datagrams {
     }
 
     fn reconnects(&self) -> u64 {
-        self.connected - 1
+        self.connected.saturating_sub(1)
     }
 
     fn interest(&self, waiting: bool) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -277,6 +278,15 @@ impl Target for Datagrams {
 }
 
 impl Connection {
+    /// A syslogd that is not there is an error. So is no network to a collector, but only when there
+    /// is something to send: it may come up later than this daemon.
+    fn open_if_it_goes(peer: &Peer) -> Result<Option<Self>, TargetError> {
+        match (Self::open(peer), peer) {
+            (Err(_), Peer::Udp(_)) => Ok(None),
+            (opened, _) => opened.map(Some),
+        }
+    }
+
     fn open(peer: &Peer) -> Result<Self, TargetError> {
         match peer {
             Peer::Local(path) => {
