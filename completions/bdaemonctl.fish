@@ -76,7 +76,7 @@ complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand tail" -s f -l foll
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand tail" -l json -d 'Print data as JSON'
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand tail" -s h -l help -d 'Print help'
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand top" -s i -l interval -d 'The time between two looks' -r
-complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand top" -s n -l count -d 'End after so many looks [default: never]' -r
+complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand top" -s n -l count -d 'End after this many looks [default: never]' -r
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand top" -s c -l config -d 'The configuration, in which pipes and the socket are looked up [default: /usr/local/etc/bdaemon.toml, and built-in values where there is none]' -r -F
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand top" -s s -l socket -d 'The control socket, in place of the configured one' -r -F
 complete -c bdaemonctl -n "__fish_bdaemonctl_using_subcommand top" -l json -d 'Print data as JSON'

@@ -35,7 +35,7 @@ fn stop_returns_when_nothing_of_the_daemon_is_left() {
         let said = site.ctl(&["stop"]);
         assert_eq!(site.leftovers(), [""; 0], "pid file, socket and pipe are gone");
         assert_eq!(site.texts("in.log"), ["one", "two", "and a tail"]);
-        assert!(said.starts_with("stopped; ") && said.ends_with(" on the way\n"), "{said}");
+        assert!(said.starts_with("stopped; ") && said.ends_with(" delivered first\n"), "{said}");
         wait_for("the end of the process", || (!daemon.is_running()).then_some(()));
         // The next start finds the way free at once.
         site.start().stop();
@@ -102,7 +102,7 @@ fn a_stop_may_take_longer_than_is_configured() {
     wait_for("the pipe's name to go", || (!site.path("stuck.pipe").exists()).then_some(()));
     let syslogd = Syslogd::bind(&site.syslog_socket());
     let said = succeeds(&stop.wait_with_output().unwrap());
-    assert_eq!(said, "stopped; 51 records were delivered on the way\n");
+    assert_eq!(said, "stopped; 51 more records were delivered first\n");
     assert_eq!(syslogd.close().len(), 51);
 }
 

@@ -160,15 +160,14 @@ fn a_hung_syslogd_blocks_its_writers_and_nobody_elses_and_loses_nothing() {
     let lines = 20_000;
     let thread = std::thread::spawn(move || {
         for number in 0..lines {
-            std::io::Write::write_all(&mut writer, format!("{number} {:080}\n", 0).as_bytes())
-                .unwrap();
+            writer.write_all(format!("{number} {:080}\n", 0).as_bytes()).unwrap();
         }
         sent.send(()).unwrap();
     });
     site.wait_own("it takes nothing more; its pipes wait until it is back");
     assert!(all_sent.try_recv().is_err(), "the writer waits");
     assert_eq!(site.read("own.log").matches("takes nothing more").count(), 1, "said once");
-    std::io::Write::write_all(&mut site.open_pipe("other.pipe"), b"goes on\n").unwrap();
+    site.open_pipe("other.pipe").write_all(b"goes on\n").unwrap();
     assert_eq!(site.wait_texts("other.log", 1), ["goes on"]);
 
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -205,7 +204,7 @@ fn a_long_record_is_split_into_messages_that_every_syslogd_takes() {
         joined.push_str(body.strip_suffix(" [...]").unwrap_or(body));
     }
     assert!(joined == record);
-    daemon.signal(nix::sys::signal::Signal::SIGUSR2);
+    daemon.signal(Signal::SIGUSR2);
     site.wait_own("pipe in: 2 records");
     site.wait_own("syslog.log: 2 delivered");
     daemon.stop();
@@ -227,7 +226,7 @@ fn a_udp_collector_that_refuses_is_waited_for() {
     let mut writer = site.open_pipe("in.pipe");
     let thread = std::thread::spawn(move || {
         for number in 0..LINES {
-            std::io::Write::write_all(&mut writer, format!("{number}\n").as_bytes()).unwrap();
+            writer.write_all(format!("{number}\n").as_bytes()).unwrap();
         }
     });
     site.wait_own("send: Connection refused; its pipes wait until it is back");
@@ -350,8 +349,7 @@ fn a_slow_collector_gets_everything_over_tcp() {
     let lines = 100_000;
     let thread = std::thread::spawn(move || {
         for number in 0..lines {
-            std::io::Write::write_all(&mut writer, format!("{number} {:0200}\n", 0).as_bytes())
-                .unwrap();
+            writer.write_all(format!("{number} {:0200}\n", 0).as_bytes()).unwrap();
         }
     });
     let stream = collector.accept().unwrap().0;
@@ -419,8 +417,7 @@ fn a_message_that_a_collector_took_in_part_is_sent_whole_to_the_next() {
     let lines = 100_000;
     let thread = std::thread::spawn(move || {
         for number in 0..lines {
-            std::io::Write::write_all(&mut writer, format!("{number} {:0200}\n", 0).as_bytes())
-                .unwrap();
+            writer.write_all(format!("{number} {:0200}\n", 0).as_bytes()).unwrap();
         }
     });
     let first = collector.accept().unwrap().0;
@@ -450,11 +447,11 @@ fn pipes_with_the_same_target_share_it_and_keep_their_own_words() {
     let daemon = site.start();
     site.write("from one\n");
     let first = syslogd.next();
-    std::io::Write::write_all(&mut site.open_pipe("two.pipe"), b"from two\n").unwrap();
+    site.open_pipe("two.pipe").write_all(b"from two\n").unwrap();
     let second = syslogd.next();
     assert!(first.contains(&format!(" one {} in - from one", daemon.pid)), "{first}");
     assert!(second.contains(&format!(" two {} two - from two", daemon.pid)), "{second}");
-    daemon.signal(nix::sys::signal::Signal::SIGUSR2);
+    daemon.signal(Signal::SIGUSR2);
     site.wait_own("target unix:");
     assert_eq!(site.read("own.log").matches("target unix:").count(), 1, "one target");
     daemon.stop();

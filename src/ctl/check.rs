@@ -12,7 +12,7 @@ use crate::config::Config;
 /// Check a configuration and print it as understood
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The configuration to check [default: the one in use]
+    /// The configuration to check [default: that of -c, or the default path]
     file: Option<PathBuf>,
 }
 

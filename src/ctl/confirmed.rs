@@ -124,7 +124,7 @@ impl ConfirmedSender {
 }
 
 const TOO_LONG: CtlError = CtlError::Data(
-    "a record that is to be confirmed fits into a request of 64 KiB; send this one without --wait",
+    "too long to be confirmed: a record and its request must fit into 64 KiB; send this one without --wait",
 );
 
 fn hex(bytes: &[u8]) -> String {

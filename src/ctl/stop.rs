@@ -26,7 +26,7 @@ impl Stop {
         let shown = if context.json {
             show_json(&serde_json::json!({ "drained": drained, "lost": lost }))
         } else {
-            show(format_args!("stopped; {drained} records were delivered on the way\n"))
+            show(format_args!("stopped; {drained} more records were delivered first\n"))
         };
         if lost > 0 { Err(CtlError::Lost(lost)) } else { shown }
     }

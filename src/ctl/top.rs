@@ -36,7 +36,7 @@ pub(super) struct Top {
     #[arg(short, long, value_name = "DURATION", default_value = "1s")]
     interval: Span,
 
-    /// End after so many looks [default: never]
+    /// End after this many looks [default: never]
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
 }

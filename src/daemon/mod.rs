@@ -228,7 +228,7 @@ impl Daemon {
                 Err(error) if !inlet.remake_failed => {
                     inlet.remake_failed = true;
                     log::error!(
-                        "pipe {name}: {path} was removed or replaced, and making it again failed: {error}; trying on"
+                        "pipe {name}: {path} was removed or replaced, and making it again failed: {error}; will keep trying"
                     );
                 }
                 Err(_) => {}
@@ -257,7 +257,7 @@ impl Daemon {
             }
             Err(error) if !self.control.socket_missed => {
                 self.control.socket_missed = true;
-                log::error!("{error}; trying on");
+                log::error!("{error}; will keep trying");
             }
             Err(_) => {}
         }
